@@ -1,0 +1,143 @@
+/*
+ * Counters of the observer, one block, written by the loop alone. Each room
+ * adds to its own part; tell/ turns all of it into metrics. A counter only
+ * grows. Names follow the metric they feed (reference names in comments where
+ * they differ).
+ */
+#ifndef WATCH_STATS_H
+#define WATCH_STATS_H
+
+#include <stdint.h>
+
+#include "watch/event.h"
+
+enum stats_decode {
+	STATS_BAD_MAGIC = 0,
+	STATS_BAD_VERSION,
+	STATS_BAD_STATUS,
+	STATS_BAD_PID,
+	STATS_BAD_TIMESTAMP,
+	STATS_BAD_NONCE,
+	STATS_STALL_ON_WIRE,
+	STATS_BAD_CRC,
+	STATS_DECODE_COUNT
+};
+
+/* Why a beat of a known agent was not taken. */
+enum stats_out_of_order {
+	STATS_NONCE_REPEATED = 0, /* equal to the last nonce */
+	STATS_NONCE_REGRESSED,	  /* lower, and no sign of a new session */
+	STATS_TERMINAL_REPLAYED,  /* terminal frame that is not newer */
+	STATS_OUT_OF_ORDER_COUNT
+};
+
+enum stats_limited {
+	STATS_LIMITED_PER_PID = 0,
+	STATS_LIMITED_GLOBAL,
+	STATS_LIMITED_COUNT
+};
+
+enum stats_prom_dropped {
+	STATS_PROM_DRAIN = 0,
+	STATS_PROM_RATE_LIMIT,
+	STATS_PROM_IP_TABLE_FULL,
+	STATS_PROM_DROPPED_COUNT
+};
+
+enum stats_stage {
+	STATS_STAGE_DRAIN_PENDING = 0, /* stalls and recovery decisions */
+	STATS_STAGE_POLL,	       /* datagrams */
+	STATS_STAGE_MAINTENANCE,
+	STATS_STAGE_RECOVERY_REAP,
+	STATS_STAGE_SERVE_PENDING,
+	STATS_STAGE_HOUSEKEEPING,
+	STATS_STAGE_COUNT
+};
+
+enum {
+	STATS_BUCKETS = 9 /* 1 5 10 50 100 250 500 ms, 1 s, +Inf */
+};
+
+struct stats_histogram {
+	uint64_t buckets[STATS_BUCKETS]; /* not cumulative */
+	uint64_t sum_ns;
+	uint64_t count;
+};
+
+struct stats {
+	/* intake */
+	uint64_t datagrams;	       /* taken from all sockets */
+	uint64_t truncated_datagrams;  /* wrong length */
+	uint64_t ctrl_truncated;
+	uint64_t io_errors;	       /* all causes below included */
+	uint64_t credentials_missing;
+	uint64_t uid_refused;
+	uint64_t pid_zero_refused;     /* sender outside our pid namespace */
+	uint64_t injected_descriptors; /* closed at once */
+	uint64_t frame_auth_failures;
+	uint64_t pid_above_max;
+	uint64_t decode_errors[STATS_DECODE_COUNT];
+	uint64_t batches;	       /* receive calls that brought something */
+	uint64_t naps_entered;	       /* changes from blocking to napping */
+
+	/* admission */
+	uint64_t rate_limited[STATS_LIMITED_COUNT];
+
+	/* tracker */
+	uint64_t beats;
+	uint64_t stalls[STALL_REASON_COUNT];
+	uint64_t joins;
+	uint64_t resumes;
+	uint64_t exits;
+	uint64_t leaves;
+	uint64_t out_of_order[STATS_OUT_OF_ORDER_COUNT];
+	uint64_t new_sessions;	     /* same process, started over */
+	uint64_t nonce_wraps;
+	uint64_t origin_conflicts;
+	uint64_t namespace_conflicts; /* sender and tracked agent differ */
+	uint64_t namespace_mismatches; /* sender and observer differ */
+	uint64_t capacity_exceeded;
+	uint64_t evicted;
+	uint64_t eviction_scan_truncated;
+	uint64_t pid_recycled;
+	uint64_t identity_unknown;   /* first contact came too late */
+	uint64_t pidfd_refused;	     /* out of descriptors: start time only */
+	uint64_t exit_wait_overflow; /* exits told without waiting for a code */
+
+	/* the observer itself */
+	uint64_t passes;
+	uint64_t late_gaps;	 /* times the observer was late itself */
+	uint64_t late_gap_ns;	 /* in all */
+	uint64_t clock_regressions;
+	uint64_t clock_jumps_forward;
+	uint64_t iteration_budget_exceeded;
+	uint64_t scrape_budget_exceeded;
+	uint64_t socket_dir_fsync_failed;
+	struct stats_histogram iteration;
+	struct stats_histogram stage[STATS_STAGE_COUNT];
+
+	/* recovery */
+	uint64_t recovery[RECOVERY_OUTCOME_COUNT];
+	uint64_t recovery_duration_ns;
+	uint64_t recovery_duration_count;
+	uint64_t recovery_ledger_evictions;
+	uint64_t recovery_debounce_recycle_resets;
+	uint64_t recovery_outstanding_recycle_resets;
+	uint64_t recovery_spawn_budget_exceeded;
+	uint64_t recovery_reap_truncated;
+
+	/* tell */
+	uint64_t export_errors;
+	uint64_t prom_requests;
+	uint64_t prom_auth_failures;
+	uint64_t prom_dropped[STATS_PROM_DROPPED_COUNT];
+	uint64_t scrape_skipped; /* served from the last rendering */
+};
+
+/* Add one duration. */
+void stats_histogram_add(struct stats_histogram *h, uint64_t ns);
+
+/* Upper bounds of the buckets in ns; the last is UINT64_MAX. */
+extern const uint64_t stats_bucket_bounds_ns[STATS_BUCKETS];
+
+#endif
