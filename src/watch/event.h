@@ -113,6 +113,7 @@ struct event {
 	} why;
 	uint64_t silence_ns;   /* stall: since the last beat; late: the gap */
 	uint64_t threshold_ns; /* stall */
+	const char *name;      /* of the agent, borrowed; NULL unknown */
 };
 
 /* What is known of one agent, for metrics and answers to tools. */

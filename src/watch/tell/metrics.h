@@ -1,0 +1,64 @@
+/*
+ * Prometheus text (exposition format 0.0.4) from counters and agents.
+ *
+ * One table of families drives everything: order, names, types, help, labels.
+ * Rendering goes in pieces over a snapshot, so that a large table never holds
+ * up the loop: metrics_render() writes as much as fits and goes on where it
+ * stopped. Families and labels of the reference keep their names.
+ */
+#ifndef WATCH_TELL_METRICS_H
+#define WATCH_TELL_METRICS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "watch/event.h"
+#include "watch/stats.h"
+
+/* Values that are not counters. Kept current by the observer. */
+struct metrics_gauges {
+	uint64_t started_ns;	   /* on the observer's clock */
+	uint64_t last_pass_wall_ms;
+	uint64_t queue_len;	   /* net.unix.max_dgram_qlen; 0 unknown */
+	uint64_t uds_rcvbuf_bytes;
+	uint64_t pid_max;
+	uint64_t tracker_capacity;
+	uint64_t scan_window;
+	uint64_t agents;	   /* tracked now */
+};
+
+/* Where the values come from; all borrowed. */
+struct metrics_source {
+	const struct stats *stats;
+	const struct metrics_gauges *gauges;
+	/* Agents by slot, 0 to slots() - 1; false for a free slot. */
+	bool (*agent)(void *ctx, uint32_t slot, struct agent_view *ret);
+	uint32_t (*slots)(void *ctx);
+	void *ctx;
+};
+
+struct metrics_render;
+
+/*
+ * Begin a rendering at now_ns. Agents that join later do not appear in it, so
+ * that no series appears twice. NULL when memory is short.
+ */
+struct metrics_render *metrics_render_new(
+    const struct metrics_source *source, uint64_t now_ns);
+void metrics_render_free(struct metrics_render *r); /* takes NULL */
+
+/*
+ * Write the next piece into out, whole lines only, at most size bytes (at
+ * least 1024) and at most max_agents rows. Returns the bytes written; 0 with
+ * *ret_done true at the end. May return 0 with *ret_done false after a portion
+ * of slots without agents.
+ */
+size_t metrics_render(struct metrics_render *r, char *out, size_t size,
+    uint32_t max_agents, bool *ret_done);
+
+/* The family table, for tests and documents: name of family i, or NULL past
+ * the end. */
+const char *metrics_family_name(size_t i);
+
+#endif

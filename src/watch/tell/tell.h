@@ -1,0 +1,47 @@
+/*
+ * Tell: events and records go out: the event file, log lines, later the audit
+ * trail. Takes values, decides nothing. Metrics and HTTP stand beside it
+ * (metrics.h, http.h): they are asked, this one tells.
+ */
+#ifndef WATCH_TELL_TELL_H
+#define WATCH_TELL_TELL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "watch/event.h"
+#include "watch/stats.h"
+
+struct tell_options {
+	const char *export_path; /* NULL: no event file */
+	uint64_t export_max_bytes; /* 0: never rotated */
+	uint32_t export_sync_every; /* fdatasync each so many; 0 never */
+	bool export_reference_only; /* leave out join, resume, exit, leave */
+};
+
+struct tell;
+
+struct tell_fault {
+	char text[256];
+};
+
+/* 0 or -errno with fault filled in. */
+int tell_open(const struct tell_options *options, struct stats *stats,
+    struct tell **ret, struct tell_fault *fault);
+
+/* Flush and close. Takes NULL. */
+void tell_close(struct tell *t);
+
+/* True when beats are written somewhere: the caller may leave out
+ * EVENT_BEAT otherwise. */
+bool tell_wants_beats(const struct tell *t);
+
+/* Never blocks on anything but the event file's own write. */
+void tell_event(struct tell *t, const struct event *ev);
+void tell_recovery(struct tell *t, const struct recovery_record *record);
+
+/* Write out what is buffered; at the end of each pass. */
+void tell_flush(struct tell *t, uint64_t now_ns);
+
+#endif
