@@ -22,7 +22,8 @@ int fd_write_all(int fd, const void *bytes, size_t n);
 /* Read until n bytes or the end. Bytes read, or -errno. */
 ssize_t fd_read_full(int fd, void *bytes, size_t n);
 
-/* Raise RLIMIT_NOFILE to its hard limit. Returns the limit now in force. */
+/* Raise RLIMIT_NOFILE to its hard limit. Returns the limit now in force:
+ * UINT64_MAX for none, 0 when it cannot be known. */
 uint64_t fd_raise_limit(void);
 
 #endif

@@ -15,8 +15,12 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
-/* What was wrong with a file, in words for the operator. Empty when the error
- * is plain from its number. */
+/*
+ * What was wrong with a file, in words for the operator: value and reason, as
+ * in "mode 0644, need 0600" or "cannot open: No such file or directory". Set
+ * on every error. The caller, who knows what the file is for, puts kind and
+ * path before it: "key file '/etc/varta/key': mode 0644, need 0600".
+ */
 struct file_fault {
 	char text[160];
 };
@@ -26,24 +30,30 @@ struct file_fault {
  * without following a link and without blocking, regular, owned by the
  * effective uid, no group or other permission bits, smaller than size.
  *
- * Returns the length without the NUL, or an error; fault says which rule.
+ * Returns the length without the NUL, or an error; fault says which rule. What
+ * had been read by then is wiped from buf.
  */
 ssize_t file_read_secret(
     const char *path, char *buf, size_t size, struct file_fault *fault);
 
 /*
- * Open a file for appending, created with mode 0600 when it is not there (and
- * its folder is then synced). An existing one must be regular, owned by the
- * effective uid, not a link, with exactly one hard link.
+ * Open a file for reading and appending, created with mode 0600 when it is not
+ * there (and its folder is then synced; when that fails, the file stays). An
+ * existing one must be regular, owned by the effective uid, not a link, with
+ * exactly one hard link.
  */
 int file_open_append(const char *path, int *ret_fd, struct file_fault *fault);
 
-/* Sync the folder that holds path. 0 or -errno. */
+/* Sync the folder that holds path. 0 or -errno; 0 also on a file system that
+ * syncs no folders. */
 int file_sync_parent(const char *path);
 
 /*
  * Shift generations: unlink PATH.keep, rename PATH.1 to PATH.2 and so on, PATH
- * to PATH.1. Missing ones are no error. 0 or -errno of the first failure.
+ * to PATH.1. Missing ones are no error. keep is at least 1. Nothing is synced.
+ *
+ * 0, or -errno of the first failure; the younger generations are then left
+ * where they are, so that none is written over.
  */
 int file_rotate(const char *path, unsigned keep);
 

@@ -3,8 +3,12 @@
  *
  * Plain: "varta-watch: MESSAGE". JSON: one object a line with the keys ts_ns,
  * session_id, level, msg and, where given, pid, child_pid, error, in this
- * order. A message is cut at 320 bytes, an error at 128. Nothing allocates.
- * A line is one write(2); a failed write is ignored. Thread-safe after
+ * order. Plain lines carry these at the end, as in
+ * "varta-watch: recovery failed pid=7: No such file or directory".
+ *
+ * Message and error are raw text, cut at 320 and 128 bytes and then escaped
+ * whole: callers do not escape what they put in. Nothing allocates. A line is
+ * one write(2); a failed write is ignored; errno is kept. Thread-safe after
  * log_init().
  */
 #ifndef BASE_LOG_H
@@ -35,7 +39,10 @@ struct log_fields {
 	const char *error;
 };
 
-/* name goes before plain lines. Before the first call: plain, info. */
+/*
+ * name goes before plain lines; it is kept, not copied. Draws a new session
+ * id. Before the first call: "varta-watch", plain, info.
+ */
 void log_init(const char *name, enum log_format format, enum log_level level);
 void log_set_level(enum log_level level);
 bool log_wants(enum log_level level);
@@ -50,7 +57,8 @@ void log_line(enum log_level level, const struct log_fields *fields,
 
 /*
  * As log_line(), but at most once a second for each kind. now_ns is monotonic.
- * The first line of a kind is always written.
+ * The first line of a kind is always written; the next one after a silence
+ * ends in " (N more left out)".
  */
 void log_limited(enum log_kind kind, uint64_t now_ns, enum log_level level,
     const struct log_fields *fields, const char *format, ...)
