@@ -19,8 +19,8 @@ struct admit {
 };
 
 /* Starts full. rate_per_s or burst of 0 switches the limit off. */
-void admit_init(struct admit *a, uint32_t rate_per_s, uint32_t burst,
-    uint64_t now_ns);
+void admit_init(
+    struct admit *a, uint32_t rate_per_s, uint32_t burst, uint64_t now_ns);
 
 /* Take one token; false when there is none. */
 bool admit_take(struct admit *a, uint64_t now_ns);

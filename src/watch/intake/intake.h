@@ -30,7 +30,7 @@ enum datagram_flags {
 
 struct datagram {
 	const uint8_t *bytes; /* valid until the next take */
-	uint32_t len;	      /* true length, also where bytes hold less */
+	uint32_t len;         /* true length, also where bytes hold less */
 	uint32_t pid;
 	uint32_t uid;
 	uint32_t gid;
@@ -57,7 +57,7 @@ struct intake_policy {
 	size_t n_allowed_uids;
 	uint32_t allowed_gids[INTAKE_POLICY_IDS];
 	size_t n_allowed_gids;
-	uint32_t pid_max; /* highest pid of this system */
+	uint32_t pid_max;     /* highest pid of this system */
 	bool refuse_pid_zero; /* a kernel pid of 0 is not to be believed */
 };
 
@@ -65,7 +65,7 @@ struct intake_policy {
  * Wrong lengths are counted only. */
 struct intake_fault {
 	enum event_kind kind; /* DECODE, IO, CTRUNC or MISMATCH */
-	int error;	      /* as struct event */
+	int error;            /* as struct event */
 	uint32_t claimed_pid;
 	uint32_t uid;
 	bool consumed; /* a datagram was taken; false: the call failed */

@@ -20,16 +20,16 @@ struct unix_in_fault {
 
 struct unix_in_options {
 	const char *path;
-	uint32_t mode;		/* 0 to 0777 */
-	uint32_t rcvbuf_bytes;	/* 0 leaves the system's default */
+	uint32_t mode;         /* 0 to 0777 */
+	uint32_t rcvbuf_bytes; /* 0 leaves the system's default */
 };
 
 /* What the operator is told at start and in metrics. */
 struct unix_in_facts {
-	uint32_t rcvbuf_bytes;	 /* granted; 0 unknown */
-	uint32_t queue_len;	 /* net.unix.max_dgram_qlen; 0 unknown */
-	bool dir_sync_failed;	 /* the folder could not be synced */
-	bool took_over_stale;	 /* a dead observer's socket was replaced */
+	uint32_t rcvbuf_bytes; /* granted; 0 unknown */
+	uint32_t queue_len;    /* net.unix.max_dgram_qlen; 0 unknown */
+	bool dir_sync_failed;  /* the folder could not be synced */
+	bool took_over_stale;  /* a dead observer's socket was replaced */
 };
 
 /*
