@@ -1,0 +1,93 @@
+/*
+ * Where the observer is, and a socket to reach it.
+ */
+#include "lib/lib.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DEFAULT_PATH "/run/varta/varta.sock"
+#define UNIX_PREFIX "unix:"
+#define UDP_PREFIX "udp:"
+
+/* A set-user-id program must not be led to another socket by its caller. */
+static const char *
+address_from_environment(void)
+{
+	const char *address;
+
+#ifdef HAVE_SECURE_GETENV
+	address = secure_getenv("VARTA_SOCKET");
+#else
+	address = geteuid() == getuid() && getegid() == getgid()
+		      ? getenv("VARTA_SOCKET")
+		      : NULL;
+#endif
+	return address != NULL && address[0] != '\0' ? address : DEFAULT_PATH;
+}
+
+int
+varta__endpoint_parse(const char *address, struct varta__endpoint *ret)
+{
+	const char *path;
+	size_t n;
+
+	if (address == NULL)
+		address = address_from_environment();
+	if (strncmp(address, UDP_PREFIX, strlen(UDP_PREFIX)) == 0)
+		return VARTA_ERR_UNSUPPORTED;
+
+	path = address;
+	if (strncmp(address, UNIX_PREFIX, strlen(UNIX_PREFIX)) == 0)
+		path += strlen(UNIX_PREFIX);
+	if (path[0] != '/')
+		return VARTA_ERR_ADDRESS;
+
+	n = strlen(path);
+	if (n >= sizeof(ret->addr.sun_path))
+		return -ENAMETOOLONG;
+
+	memset(ret, 0, sizeof(*ret));
+	ret->addr.sun_family = AF_UNIX;
+	memcpy(ret->addr.sun_path, path, n + 1);
+	ret->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n + 1);
+	return 0;
+}
+
+/* Not one of 0, 1, 2; closes fd. The new descriptor, or -errno. */
+static int
+move_above_standard(int fd)
+{
+	int moved;
+
+	moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	if (moved < 0)
+		moved = -errno;
+	(void)close(fd);
+	return moved;
+}
+
+int
+varta__endpoint_socket(void)
+{
+	int fd;
+
+#ifdef SOCK_CLOEXEC
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+#else
+	fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+	if (fd >= 0)
+		(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+#endif
+	if (fd < 0)
+		return -errno;
+#ifdef SO_NOSIGPIPE
+	(void)setsockopt(
+	    fd, SOL_SOCKET, SO_NOSIGPIPE, &(int){ 1 }, sizeof(int));
+#endif
+	return fd > STDERR_FILENO ? fd : move_above_standard(fd);
+}

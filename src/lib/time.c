@@ -1,0 +1,36 @@
+/*
+ * The clock of the library, and timestamps that only rise.
+ */
+#include "lib/lib.h"
+
+#include <errno.h>
+#include <time.h>
+
+#include "base/util.h"
+
+uint64_t
+varta__clock_ns(void)
+{
+	struct timespec ts;
+
+	if (clock_gettime(CLOCK_MONOTONIC, &ts) < 0)
+		return 0;
+	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+}
+
+int
+varta__terminal_timestamp(
+    _Atomic uint64_t *last, uint64_t elapsed_ns, uint64_t *ret)
+{
+	uint64_t before, next;
+
+	before = atomic_load(last);
+	do {
+		next = u64_max(elapsed_ns, u64_add_sat(before, 1));
+		if (next == UINT64_MAX)
+			return -EOVERFLOW; /* reserved on the wire */
+	} while (!atomic_compare_exchange_weak(last, &before, next));
+
+	*ret = next;
+	return 0;
+}
