@@ -55,11 +55,12 @@ static inline const char *
 tmpdir_path(struct tmpdir *t, const char *name)
 {
 	char *path = t->paths[t->next++ % TMPDIR_PATHS];
-	int n;
+	size_t folder_len = strlen(t->path), name_len = strlen(name);
 
-	n = snprintf(path, sizeof(t->paths[0]), "%s/%s", t->path, name);
-	assert(n > 0 && (size_t)n < sizeof(t->paths[0]));
-	(void)n;
+	assert(folder_len + 1 + name_len < sizeof(t->paths[0]));
+	memcpy(path, t->path, folder_len);
+	path[folder_len] = '/';
+	memcpy(path + folder_len + 1, name, name_len + 1);
 	return path;
 }
 
