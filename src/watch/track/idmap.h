@@ -12,7 +12,7 @@
 
 struct idmap;
 
-/* Where the identity of a slot is found: at base + slot * stride. */
+/* Where the identity of a slot is found: a uint64_t at base + slot * stride. */
 struct idmap_keys {
 	const void *base;
 	size_t stride; /* bytes */
@@ -21,7 +21,8 @@ struct idmap_keys {
 /* Bytes that idmap_init() needs; 0 when capacity is 0 or above 2^24. */
 size_t idmap_size(uint32_t capacity);
 
-/* mem: idmap_size() bytes, aligned to 64, outlives the map. */
+/* mem: idmap_size() bytes, all zero, aligned to 64; outlives the map.
+ * Returns the map (it is mem), or NULL when capacity is out of range. */
 struct idmap *idmap_init(void *mem, uint32_t capacity,
     const struct idmap_keys *keys, const uint64_t seed[2]);
 

@@ -19,23 +19,20 @@
 #include "watch/event.h"
 #include "watch/stats.h"
 
-enum {
-	TRACKER_CAPACITY_DEFAULT = 4096,
-	TRACKER_CAPACITY_MAX = 1048576
-};
+enum { TRACKER_CAPACITY_DEFAULT = 4096, TRACKER_CAPACITY_MAX = 1048576 };
 
 enum tracker_eviction {
 	TRACKER_EVICT_STRICT = 0, /* stalled agents only */
-	TRACKER_EVICT_BALANCED	  /* else any that is silent long enough */
+	TRACKER_EVICT_BALANCED    /* else any that is silent long enough */
 };
 
 struct tracker_options {
 	uint32_t capacity; /* 1 to TRACKER_CAPACITY_MAX */
 	enum tracker_eviction eviction;
-	uint32_t scan_window;  /* slots looked at for one eviction, from 1 */
+	uint32_t scan_window;    /* slots looked at for one eviction, from 1 */
 	uint32_t max_rate_per_s; /* of one agent; 0 no limit */
-	uint64_t slot_ns;      /* finest slot of the wheel */
-	uint64_t seed[2];      /* of the identity map; secret */
+	uint64_t slot_ns;        /* finest slot of the wheel */
+	uint64_t seed[2];        /* of the identity map; secret */
 };
 
 /* What an agent is held to; set when it joins. */
@@ -46,7 +43,7 @@ struct agent_terms {
 
 enum tracker_outcome {
 	TRACKER_ACCEPTED = 0,
-	TRACKER_RESUMED,     /* accepted, and it was stalled */
+	TRACKER_RESUMED, /* accepted, and it was stalled */
 	TRACKER_RATE_LIMITED,
 	TRACKER_OUT_OF_ORDER, /* counted by cause */
 	TRACKER_ORIGIN_CONFLICT,
@@ -85,16 +82,16 @@ bool tracker_is_gone(const struct tracker *t, uint32_t slot);
  * rule, and a new session: from a kernel-attested process, a lower nonce with
  * a lower timestamp starts over.
  */
-enum tracker_outcome tracker_beat(struct tracker *t, uint32_t slot,
-    const struct beat *beat, uint64_t now_ns);
+enum tracker_outcome tracker_beat(
+    struct tracker *t, uint32_t slot, const struct beat *beat, uint64_t now_ns);
 
 /*
  * True when the frame is the first terminal one after a regular one (or the
  * first at all) of its agent, known or not, with a newer terminal timestamp:
  * it passes both rate limits.
  */
-bool tracker_is_terminal_edge(const struct tracker *t, uint32_t slot,
-    const struct beat *beat);
+bool tracker_is_terminal_edge(
+    const struct tracker *t, uint32_t slot, const struct beat *beat);
 
 /*
  * A new agent, whose identity is not tracked. When the table is full one agent
@@ -129,8 +126,8 @@ struct tracker_due {
  *
  * Returns how many; max means: call again.
  */
-size_t tracker_due(struct tracker *t, uint64_t now_ns,
-    struct tracker_due *ret, size_t max);
+size_t tracker_due(
+    struct tracker *t, uint64_t now_ns, struct tracker_due *ret, size_t max);
 
 /* Look again no earlier than at_ns. */
 void tracker_defer(struct tracker *t, uint32_t slot, uint64_t at_ns);
@@ -143,8 +140,7 @@ void tracker_stall(struct tracker *t, uint32_t slot, enum stall_reason why);
  * ahead_ns that have beaten since are filed again first, so that no wake-up is
  * spent on them.
  */
-uint64_t tracker_next_ns(
-    struct tracker *t, uint64_t now_ns, uint64_t ahead_ns);
+uint64_t tracker_next_ns(struct tracker *t, uint64_t now_ns, uint64_t ahead_ns);
 
 /* What is known of the agent at slot; false when the slot is free. Slots run
  * from 0 to tracker_slots() - 1. */
