@@ -3,7 +3,9 @@
  *
  * A child gets its own process group, default signals and an empty mask, stdin
  * from /dev/null, its output in pipes of ours, descriptors from 3 up closed.
- * posix_spawn(3), never fork(2).
+ * posix_spawn(3), never fork(2). Nothing is allocated here; posix_spawn(3) and
+ * its file actions may do so inside the C library, and its failure to is an
+ * error of start().
  */
 #ifndef WATCH_ACT_SPAWN_H
 #define WATCH_ACT_SPAWN_H
@@ -26,7 +28,9 @@ struct spawn_ops {
 	 * cannot be executed is an error here, not an exit code. */
 	int (*start)(void *ctx, char *const argv[], char *const envp[],
 	    struct spawned *ret);
-	/* Signal the whole group. 0 or -errno (-ESRCH: already gone). */
+	/* Signal the whole group; the child itself where it has left the group
+	 * that was made for it. 0 or -errno (-ESRCH: already gone). Only before
+	 * the child is reaped. */
 	int (*kill_group)(void *ctx, pid_t pid, int signal);
 	/* 1: ended, *ret filled in, and reaped; 0: still running; -errno. */
 	int (*reap)(void *ctx, pid_t pid, struct exit_info *ret);
