@@ -17,10 +17,16 @@
  * Who pid is now: opens a pidfd (close-on-exec), reads start time and pid
  * namespace, and makes sure through the pidfd that all of it is of one
  * process. Fields that cannot be known are left unknown; gone is set when
- * there is no such process.
+ * there was no such process from the start.
+ *
+ * A zombie is not gone: it has its pidfd and its start time. One that is
+ * reaped during the call keeps its pidfd, which tells of the end, and has
+ * nothing else: what was read may be of whoever has the number now.
  *
  * 0, or -EMFILE/-ENFILE/-ENOMEM when no pidfd could be had (the rest of *ret
- * is still filled in). The caller owns ret->pidfd.
+ * is still filled in; two equal start times then stand for the pidfd's word).
+ * -EMFILE comes while a few descriptors are left for other uses. The caller
+ * owns ret->pidfd. pid 0 is unknown.
  */
 int process_identify(uint32_t pid, struct identity *ret);
 
@@ -31,7 +37,8 @@ uint64_t process_start_ticks(uint32_t pid);
  * this process. */
 uint32_t process_pid_namespace(uint32_t pid);
 
-/* The command name (comm) of pid, NUL-ended, "" when unknown. */
+/* The command name (comm) of pid, NUL-ended, "" when unknown. size is at
+ * least 1. The process's own choice: to be escaped. */
 void process_name(uint32_t pid, char *ret, size_t size);
 
 /* Highest pid the system gives out. */
@@ -43,7 +50,8 @@ uint32_t process_pid_max(void);
  */
 struct exit_info process_exit_info(int pidfd);
 
-/* True when this kernel can tell how another's child ended. */
+/* True when this kernel can tell how another's child ended. Starts a process
+ * that ends at once, to see; for start-up. */
 bool process_exit_info_is_available(void);
 
 /*
@@ -71,9 +79,13 @@ int process_set_fd(const struct process_set *s);
 int process_set_add(struct process_set *s, int pidfd, uint64_t token);
 void process_set_remove(struct process_set *s, int pidfd);
 
-/* What is new, at most max entries; each piece of news once. A process that is
- * reaped when first told is PROCESS_REAPED only. Returns how many; max means:
- * call again. Never blocks. */
+/*
+ * What is new, at most max entries; each piece of news once, but for
+ * PROCESS_ENDED of a zombie that gets another parent, which may come again. A
+ * process that is reaped when first told is PROCESS_REAPED only. Before Linux
+ * 6.9 only PROCESS_ENDED is told. Returns how many; max means: call again.
+ * Never blocks.
+ */
 size_t process_set_take(
     struct process_set *s, struct process_told *ret, size_t max);
 

@@ -13,8 +13,9 @@ struct sdnotify {
 };
 
 /*
- * Open what the environment names. Returns 1 when there is somebody to tell, 0
- * when the variable is not set, -errno when it is set and cannot be used.
+ * Open what the environment names; address is the value of the variable, NULL
+ * when it is not set. Returns 1 when there is somebody to tell, 0 when there
+ * is nobody (not set, or empty), -errno when it cannot be used.
  */
 int sdnotify_open(struct sdnotify *n, const char *address);
 void sdnotify_close(struct sdnotify *n);

@@ -1,0 +1,69 @@
+#include "watch/host/sdnotify.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "base/fd.h"
+
+/* The address behind a name; its length, or -errno. */
+static int
+parse_address(const char *name, struct sockaddr_un *ret)
+{
+	size_t n = strlen(name);
+
+	if (name[0] != '/' && name[0] != '@')
+		return -EINVAL;
+	if (n >= sizeof(ret->sun_path))
+		return -ENAMETOOLONG;
+
+	*ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	memcpy(ret->sun_path, name, n);
+	/* An abstract name is counted, not ended: no NUL behind it. */
+	if (name[0] == '@')
+		ret->sun_path[0] = '\0';
+	else
+		n++;
+	return (int)(offsetof(struct sockaddr_un, sun_path) + n);
+}
+
+int
+sdnotify_open(struct sdnotify *n, const char *address)
+{
+	struct sockaddr_un to;
+	int fd, len, r;
+
+	n->fd = -1;
+	if (address == NULL || address[0] == '\0')
+		return 0;
+	len = parse_address(address, &to);
+	if (len < 0)
+		return len;
+
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	/* Connected now, while the path can still be reached. */
+	if (connect(fd, (const struct sockaddr *)&to, (socklen_t)len) < 0) {
+		r = -errno;
+		fd_close(&fd);
+		return r;
+	}
+	n->fd = fd;
+	return 1;
+}
+
+void
+sdnotify_close(struct sdnotify *n)
+{
+	fd_close(&n->fd);
+}
+
+void
+sdnotify_send(const struct sdnotify *n, const char *lines)
+{
+	if (n->fd >= 0)
+		(void)send(n->fd, lines, strlen(lines), MSG_NOSIGNAL);
+}
