@@ -2,53 +2,69 @@
 
 #include <assert.h>
 #include <getopt.h>
+#include <stdbool.h>
 #include <string.h>
 
-/* Values of long options lie above all characters. */
-enum { FIRST_VAL = 256, HELP_COLUMN = 24 };
+enum { HELP_COLUMN = 24 };
+
+/* The entry that a word names: exactly, up to an '='. */
+static bool
+is_known(const struct opts_entry *table, const char *word)
+{
+	size_t len;
+
+	if (strncmp(word, "--", 2) != 0)
+		return false;
+	len = strcspn(word + 2, "=");
+	for (; table->name != NULL; table++)
+		if (strlen(table->name) == len &&
+		    strncmp(table->name, word + 2, len) == 0)
+			return true;
+	return false;
+}
 
 static void
-complain(const struct opts_entry *table, const char *who, int result,
-    const char *token)
+fill_in(const struct opts_entry *table, struct option longs[OPTS_MAX + 1])
 {
-	if (optopt < FIRST_VAL)
-		fprintf(stderr, "%s: unknown option '%s'\n", who, token);
-	else if (result == ':')
-		fprintf(stderr, "%s: option '--%s' needs a value\n", who,
-		    table[optopt - FIRST_VAL].name);
-	else
-		fprintf(stderr, "%s: option '--%s' takes no value\n", who,
-		    table[optopt - FIRST_VAL].name);
+	int n = 0;
+
+	for (; table[n].name != NULL; n++) {
+		assert(n < OPTS_MAX);
+		longs[n] = (struct option){
+			.name = table[n].name,
+			.has_arg = table[n].value != NULL ? required_argument
+							  : no_argument,
+		};
+	}
+	longs[n] = (struct option){ 0 };
 }
 
 int
 opts_next(const struct opts_entry *table, const char *who, int argc,
     char **argv, const char **ret_value)
 {
-	struct option longs[OPTS_MAX + 1] = { 0 };
-	const char *token;
-	int r;
+	struct option longs[OPTS_MAX + 1];
+	const char *word = argv[optind];
+	int c, i = 0;
 
-	for (int i = 0; table[i].name != NULL; i++) {
-		assert(i < OPTS_MAX);
-		longs[i].name = table[i].name;
-		longs[i].has_arg =
-		    table[i].value != NULL ? required_argument : no_argument;
-		longs[i].val = FIRST_VAL + i;
-	}
-
-	opterr = 0;
-	optopt = 0;
-	token = argv[optind];
-	r = getopt_long(argc, argv, "+:", longs, NULL);
-	if (r == -1)
+	if (optind >= argc || word[0] != '-' || word[1] == '\0')
 		return OPTS_END;
-	if (r < FIRST_VAL) {
-		complain(table, who, r, token);
+	/* getopt_long() would take abbreviations; a script that uses one would
+	 * break with the next option, so they are refused here. */
+	if (!is_known(table, word)) {
+		fprintf(stderr, "%s: unknown option '%s'\n", who, word);
 		return OPTS_BAD;
 	}
-	*ret_value = optarg;
-	return r - FIRST_VAL;
+	fill_in(table, longs);
+	opterr = 0;
+	c = getopt_long(argc, argv, "+:", longs, &i);
+	if (c == 0) {
+		*ret_value = optarg;
+		return i;
+	}
+	fprintf(stderr, "%s: option '%s' %s\n", who, word,
+	    c == ':' ? "needs a value" : "takes no value");
+	return OPTS_BAD;
 }
 
 void

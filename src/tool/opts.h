@@ -2,8 +2,9 @@
  * Options from a table: the same table is what getopt_long(3) parses by and
  * what help is printed from, so that neither can forget an option.
  *
- * Long options only; "--name VALUE" and "--name=VALUE". Parsing stops at the
- * first word that is no option. Messages about bad options are printed here.
+ * Long options only, in full; "--name VALUE" and "--name=VALUE". Parsing stops
+ * at the first word that is no option. Messages about bad options are printed
+ * here.
  */
 #ifndef TOOL_OPTS_H
 #define TOOL_OPTS_H
