@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/util.h"
+#include "lib/wire.h"
 
 /* Pauses between attempts to find a lost observer. The longest one is under a
  * second, so that an agent that beats once a second tries with every beat. */
@@ -162,9 +163,9 @@ send_once(struct varta_agent *a, const uint8_t *wire)
 	int n;
 
 	n = a->ops->send(a->transport, wire);
-	if (unlikely(n == -EINTR))
+	if (n == -EINTR)
 		n = a->ops->send(a->transport, wire);
-	if (likely(n == VARTA_FRAME_BYTES))
+	if (n == VARTA_FRAME_BYTES)
 		return VARTA_SENT;
 	return n < 0 ? varta__classify(-n) : VARTA_ERR_SHORT_WRITE;
 }
@@ -203,14 +204,14 @@ retry_dropped(
 }
 
 static void
-commit(struct varta_agent *a, const struct varta_frame *frame)
+commit(struct varta_agent *a, uint64_t timestamp, uint64_t nonce)
 {
-	a->nonce = frame->nonce;
-	a->timestamp = frame->timestamp;
+	a->nonce = nonce;
+	a->timestamp = timestamp;
 	a->drops = 0;
 	stop_looking(a);
 	count(&a->sent);
-	if (unlikely(frame->nonce == 0))
+	if (unlikely(nonce == 0))
 		count(&a->nonce_wraps);
 }
 
@@ -219,8 +220,7 @@ varta_beat(
     struct varta_agent *agent, enum varta_status status, uint32_t payload)
 {
 	uint8_t wire[VARTA_FRAME_BYTES];
-	struct varta_frame frame;
-	uint64_t now_ns;
+	uint64_t now_ns, timestamp, nonce;
 	int r;
 
 	if (unlikely(agent == NULL))
@@ -234,15 +234,12 @@ varta_beat(
 		if (r < 0)
 			return fail(agent, r);
 	}
+	if (unlikely(agent->pid < WIRE_PID_LOWEST))
+		return fail(agent, VARTA_ERR_BAD_PID);
 
-	frame.timestamp = next_timestamp(agent, now_ns);
-	frame.nonce = agent->nonce < NONCE_HIGHEST ? agent->nonce + 1 : 0;
-	frame.pid = agent->pid;
-	frame.payload = payload;
-	frame.status = (uint8_t)status;
-	r = varta_frame_encode(&frame, wire);
-	if (unlikely(r < 0))
-		return fail(agent, r);
+	timestamp = next_timestamp(agent, now_ns);
+	nonce = agent->nonce < NONCE_HIGHEST ? agent->nonce + 1 : 0;
+	wire_put(wire, status, agent->pid, timestamp, nonce, payload);
 
 	r = send_once(agent, wire);
 	if (unlikely(r > 0))
@@ -253,7 +250,7 @@ varta_beat(
 		count(&agent->dropped[r]);
 		return r;
 	}
-	commit(agent, &frame);
+	commit(agent, timestamp, nonce);
 	return VARTA_SENT;
 }
 

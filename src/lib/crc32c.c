@@ -1,10 +1,8 @@
 /*
- * CRC-32C by the instructions of x86-64 (SSE4.2) and ARMv8, or by tables that
- * take eight bytes in one step.
+ * CRC-32C by instructions of the processor, or by tables that take eight bytes
+ * in one step.
  */
 #include "lib/crc32c.h"
-
-#include <stdatomic.h>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -110,9 +108,6 @@ table_frame(uint64_t a, uint64_t b, uint64_t c, uint32_t d)
 
 #if defined(__x86_64__)
 
-#define HARDWARE "sse4.2"
-#define HARDWARE_FUNCTION __attribute__((target("sse4.2")))
-
 static bool
 hardware_is_available(void)
 {
@@ -121,28 +116,7 @@ hardware_is_available(void)
 	return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_SSE4_2) != 0;
 }
 
-HARDWARE_FUNCTION static inline uint32_t
-hardware_u64(uint32_t crc, uint64_t x)
-{
-	return (uint32_t)__builtin_ia32_crc32di(crc, x);
-}
-
-HARDWARE_FUNCTION static inline uint32_t
-hardware_u32(uint32_t crc, uint32_t x)
-{
-	return __builtin_ia32_crc32si(crc, x);
-}
-
-HARDWARE_FUNCTION static inline uint32_t
-hardware_u8(uint32_t crc, uint8_t x)
-{
-	return __builtin_ia32_crc32qi(crc, x);
-}
-
-#elif defined(__aarch64__) && (defined(__linux__) || defined(__APPLE__))
-
-#define HARDWARE "armv8"
-#define HARDWARE_FUNCTION
+#elif defined(CRC32C_HARDWARE)
 
 static bool
 hardware_is_available(void)
@@ -154,67 +128,36 @@ hardware_is_available(void)
 #endif
 }
 
-/* Assembly, because the two compilers disagree about how a single function is
- * allowed to use the instructions. */
-static inline uint32_t
-hardware_u64(uint32_t crc, uint64_t x)
-{
-	__asm__(".arch_extension crc\n\tcrc32cx %w0, %w0, %x1"
-		: "+r"(crc)
-		: "r"(x));
-	return crc;
-}
-
-static inline uint32_t
-hardware_u32(uint32_t crc, uint32_t x)
-{
-	__asm__(".arch_extension crc\n\tcrc32cw %w0, %w0, %w1"
-		: "+r"(crc)
-		: "r"(x));
-	return crc;
-}
-
-static inline uint32_t
-hardware_u8(uint32_t crc, uint8_t x)
-{
-	__asm__(".arch_extension crc\n\tcrc32cb %w0, %w0, %w1"
-		: "+r"(crc)
-		: "r"((uint32_t)x));
-	return crc;
-}
-
 #endif
 
-#ifdef HARDWARE
+#ifdef CRC32C_HARDWARE
 
-HARDWARE_FUNCTION static uint32_t
+static uint32_t
 hardware_bytes(const uint8_t *p, size_t n)
 {
-	uint32_t crc = UINT32_MAX;
+	uint64_t crc = UINT32_MAX;
 
 	for (; n >= 8; n -= 8, p += 8)
-		crc = hardware_u64(crc, load_le64(p));
+		CRC32C_STEP(CRC32C_STEP_U64, crc, load_le64(p));
 	for (; n > 0; n--, p++)
-		crc = hardware_u8(crc, *p);
-	return ~crc;
+		CRC32C_STEP(CRC32C_STEP_U8, crc, (uint32_t)*p);
+	return ~(uint32_t)crc;
 }
 
-HARDWARE_FUNCTION static uint32_t
+static uint32_t
 hardware_frame(uint64_t a, uint64_t b, uint64_t c, uint32_t d)
 {
-	uint32_t crc = UINT32_MAX;
-
-	crc = hardware_u64(crc, a);
-	crc = hardware_u64(crc, b);
-	crc = hardware_u64(crc, c);
-	return ~hardware_u32(crc, d);
+	return varta__crc32c_frame_hardware(a, b, c, d);
 }
+
+atomic_bool varta__crc32c_has_hardware;
 
 #endif
 
 const struct varta__crc32c_way varta__crc32c_ways[] = {
-#ifdef HARDWARE
-	{ HARDWARE, hardware_is_available, hardware_bytes, hardware_frame },
+#ifdef CRC32C_HARDWARE
+	{ CRC32C_HARDWARE, hardware_is_available, hardware_bytes,
+	    hardware_frame },
 #endif
 	{ "table", table_is_available, table_bytes, table_frame },
 };
@@ -226,31 +169,31 @@ static const struct varta__crc32c_way *_Atomic chosen;
 static const struct varta__crc32c_way *
 choose(void)
 {
-	const struct varta__crc32c_way *way = varta__crc32c_ways;
-
-	while (!way->is_available())
-		way++;
-	atomic_store_explicit(&chosen, way, memory_order_relaxed);
-	return way;
-}
-
-static inline const struct varta__crc32c_way *
-best_way(void)
-{
 	const struct varta__crc32c_way *way;
 
 	way = atomic_load_explicit(&chosen, memory_order_relaxed);
-	return likely(way != NULL) ? way : choose();
+	if (way != NULL)
+		return way;
+
+	way = varta__crc32c_ways;
+	while (!way->is_available())
+		way++;
+	atomic_store_explicit(&chosen, way, memory_order_relaxed);
+#ifdef CRC32C_HARDWARE
+	atomic_store_explicit(&varta__crc32c_has_hardware,
+	    way->frame == hardware_frame, memory_order_relaxed);
+#endif
+	return way;
 }
 
 uint32_t
 varta__crc32c(const uint8_t *p, size_t n)
 {
-	return best_way()->bytes(p, n);
+	return choose()->bytes(p, n);
 }
 
 uint32_t
-varta__crc32c_frame(uint64_t a, uint64_t b, uint64_t c, uint32_t d)
+varta__crc32c_frame_chosen(uint64_t a, uint64_t b, uint64_t c, uint32_t d)
 {
-	return best_way()->frame(a, b, c, d);
+	return choose()->frame(a, b, c, d);
 }

@@ -1,9 +1,6 @@
 /*
- * The frame codec: protocol version 2, sections 1 to 3 of the protocol page.
- *
- * A frame is handled as four 64-bit words in registers. The CRC is computed
- * from those values, not from the buffer: reading back what was just stored in
- * other widths stalls the processor for longer than the whole CRC takes.
+ * The frame codec, with all checks in the order that the protocol lays down.
+ * A frame is handled as four 64-bit words in registers.
  */
 #include <varta/frame.h>
 
@@ -11,14 +8,9 @@
 
 #include "base/bytes.h"
 #include "base/util.h"
-#include "lib/crc32c.h"
+#include "lib/wire.h"
 
-enum {
-	MAGIC = 0x4156, /* the bytes 'V' 'A' */
-	VERSION = 2,
-	STATUS_STALL = 3, /* made by observers only */
-	PID_LOWEST = 2    /* below are the kernel and init */
-};
+enum { STATUS_STALL = 3 }; /* made by observers only */
 
 /* Checks 4 to 8 of the decoder, which the encoder shares. */
 static inline int
@@ -28,7 +20,7 @@ check_fields(const struct varta_frame *f)
 		return VARTA_ERR_BAD_STATUS;
 	if (unlikely(f->status == STATUS_STALL))
 		return VARTA_ERR_STALL_ON_WIRE;
-	if (unlikely(f->pid < PID_LOWEST))
+	if (unlikely(f->pid < WIRE_PID_LOWEST))
 		return VARTA_ERR_BAD_PID;
 	if (unlikely(f->timestamp == UINT64_MAX))
 		return VARTA_ERR_BAD_TIMESTAMP;
@@ -42,24 +34,13 @@ int
 varta_frame_encode(
     const struct varta_frame *frame, uint8_t out[VARTA_FRAME_BYTES])
 {
-	uint64_t head;
-	uint32_t crc;
 	int r;
 
 	r = check_fields(frame);
-	if (unlikely(r < 0))
-		return r;
-
-	head = MAGIC | (uint64_t)VERSION << 16 | (uint64_t)frame->status << 24 |
-	       (uint64_t)frame->pid << 32;
-	crc = varta__crc32c_frame(
-	    head, frame->timestamp, frame->nonce, frame->payload);
-
-	store_le64(out, head);
-	store_le64(out + 8, frame->timestamp);
-	store_le64(out + 16, frame->nonce);
-	store_le64(out + 24, (uint64_t)crc << 32 | frame->payload);
-	return 0;
+	if (likely(r == 0))
+		wire_put(out, frame->status, frame->pid, frame->timestamp,
+		    frame->nonce, frame->payload);
+	return r;
 }
 
 int
@@ -77,9 +58,9 @@ varta_frame_decode(const uint8_t *data, size_t n, struct varta_frame *ret_frame)
 	f.nonce = load_le64(data + 16);
 	tail = load_le64(data + 24);
 
-	if (unlikely((head & 0xffff) != MAGIC))
+	if (unlikely((head & 0xffff) != WIRE_MAGIC))
 		return VARTA_ERR_BAD_MAGIC;
-	if (unlikely((head >> 16 & 0xff) != VERSION))
+	if (unlikely((head >> 16 & 0xff) != WIRE_VERSION))
 		return VARTA_ERR_BAD_VERSION;
 
 	f.payload = (uint32_t)tail;
