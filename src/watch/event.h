@@ -17,9 +17,9 @@
 /* How far the origin of a beat can be trusted; a higher value is more. */
 enum origin {
 	ORIGIN_NETWORK_UNVERIFIED = 0,
-	ORIGIN_SOCKET_MODE_ONLY,   /* only the mode of the socket file */
-	ORIGIN_OPERATOR_ATTESTED,  /* the operator vouches for the transport */
-	ORIGIN_KERNEL_ATTESTED,	   /* the kernel named the sender */
+	ORIGIN_SOCKET_MODE_ONLY,  /* only the mode of the socket file */
+	ORIGIN_OPERATOR_ATTESTED, /* the operator vouches for the transport */
+	ORIGIN_KERNEL_ATTESTED,   /* the kernel named the sender */
 	ORIGIN_COUNT
 };
 
@@ -47,16 +47,16 @@ struct beat {
 
 /* Who a process is, beyond its number. Found at first contact. */
 struct identity {
-	uint64_t start_ticks;	/* start time of the process; 0 unknown */
+	uint64_t start_ticks;   /* start time of the process; 0 unknown */
 	uint32_t pid_namespace; /* inode of its pid namespace; 0 unknown */
-	int pidfd;		/* -1 none; owned by whoever holds the struct */
-	bool gone;		/* there is no such process any more */
+	int pidfd;              /* -1 none; owned by whoever holds the struct */
+	bool gone;              /* there is no such process any more */
 };
 
 /* How a process ended, as far as the kernel tells. */
 enum exit_how {
 	EXIT_HOW_UNKNOWN = 0,
-	EXIT_HOW_CODE,	 /* value is the exit code */
+	EXIT_HOW_CODE,   /* value is the exit code */
 	EXIT_HOW_SIGNAL, /* value is the signal number */
 	EXIT_HOW_COUNT
 };
@@ -68,17 +68,17 @@ struct exit_info {
 
 enum event_kind {
 	EVENT_BEAT = 0, /* a beat was accepted */
-	EVENT_STALL,	/* an agent owes a beat for longer than its threshold */
-	EVENT_DECODE,	/* a datagram of the right length is no frame */
-	EVENT_IO,	/* receiving failed, or a sender was refused */
-	EVENT_CTRUNC,	/* control data was cut off */
+	EVENT_STALL,    /* an agent owes a beat for longer than its threshold */
+	EVENT_DECODE,   /* a datagram of the right length is no frame */
+	EVENT_IO,       /* receiving failed, or a sender was refused */
+	EVENT_CTRUNC,   /* control data was cut off */
 	EVENT_MISMATCH, /* a frame that contradicts what is known */
 	EVENT_EVICTION, /* a silent agent made room for another */
-	EVENT_JOIN,	/* first beat of an agent */
-	EVENT_RESUME,	/* first beat after a stall */
-	EVENT_EXIT,	/* the process ended, not with exit code 0 */
-	EVENT_LEAVE,	/* the process ended with exit code 0 */
-	EVENT_LATE,	/* the observer itself was late; nobody is judged */
+	EVENT_JOIN,     /* first beat of an agent */
+	EVENT_RESUME,   /* first beat after a stall */
+	EVENT_EXIT,     /* the process ended, not with exit code 0 */
+	EVENT_LEAVE,    /* the process ended with exit code 0 */
+	EVENT_LATE,     /* the observer itself was late; nobody is judged */
 	EVENT_KIND_COUNT
 };
 
@@ -91,7 +91,7 @@ enum mismatch_reason {
 
 enum stall_reason {
 	STALL_SILENT = 0, /* the process is there and does not beat */
-	STALL_GONE,	  /* the process has ended */
+	STALL_GONE,       /* the process has ended */
 	STALL_REASON_COUNT
 };
 
@@ -130,7 +130,7 @@ struct agent_view {
 	uint32_t pid;
 	uint32_t uid;
 	uint32_t pid_namespace;
-	int pidfd; /* borrowed; -1 none */
+	int pidfd;      /* borrowed; -1 none */
 	uint8_t status; /* AGENT_STALLED while stalled */
 	uint8_t origin;
 	bool stalled;
@@ -163,17 +163,17 @@ struct recovery_record {
 	enum recovery_outcome outcome;
 	uint64_t at_ns;
 	uint32_t agent_pid;
-	uint32_t child_pid;	 /* 0 where none was started */
-	const char *detail;	 /* finer word for a refusal, as audited:
+	uint32_t child_pid;      /* 0 where none was started */
+	const char *detail;      /* finer word for a refusal, as audited:
 				    "outstanding_in_flight" and so on */
-	int error;		 /* -errno of a failed spawn, kill or wait */
-	const char *program;	 /* spawned: argv[0] */
+	int error;               /* -errno of a failed spawn, kill or wait */
+	const char *program;     /* spawned: argv[0] */
 	uint32_t template_bytes; /* spawned: length of argv, one separator
 				    between two arguments */
-	struct exit_info exit;	 /* reaped, killed */
-	uint64_t duration_ns;	 /* reaped, killed: spawn to reap */
-	uint64_t latency_ns;	 /* spawned: stall to spawn */
-	uint64_t stdout_bytes;	 /* reaped, killed: seen, not kept */
+	struct exit_info exit;   /* reaped, killed */
+	uint64_t duration_ns;    /* reaped, killed: spawn to reap */
+	uint64_t latency_ns;     /* spawned: stall to spawn */
+	uint64_t stdout_bytes;   /* reaped, killed: seen, not kept */
 	uint64_t stderr_bytes;
 	bool output_truncated;
 	const char *output; /* last bytes of both, escaped; NULL none */

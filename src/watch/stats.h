@@ -26,7 +26,7 @@ enum stats_decode {
 /* Why a beat of a known agent was not taken. */
 enum stats_out_of_order {
 	STATS_NONCE_REPEATED = 0, /* equal to the last nonce */
-	STATS_NONCE_REGRESSED,	  /* lower, and no sign of a new session */
+	STATS_NONCE_REGRESSED,    /* lower, and no sign of a new session */
 	STATS_TERMINAL_REPLAYED,  /* terminal frame that is not newer */
 	STATS_OUT_OF_ORDER_COUNT
 };
@@ -46,7 +46,7 @@ enum stats_prom_dropped {
 
 enum stats_stage {
 	STATS_STAGE_DRAIN_PENDING = 0, /* stalls and recovery decisions */
-	STATS_STAGE_POLL,	       /* datagrams */
+	STATS_STAGE_POLL,              /* datagrams */
 	STATS_STAGE_MAINTENANCE,
 	STATS_STAGE_RECOVERY_REAP,
 	STATS_STAGE_SERVE_PENDING,
@@ -66,10 +66,10 @@ struct stats_histogram {
 
 struct stats {
 	/* intake */
-	uint64_t datagrams;	       /* taken from all sockets */
-	uint64_t truncated_datagrams;  /* wrong length */
+	uint64_t datagrams;           /* taken from all sockets */
+	uint64_t truncated_datagrams; /* wrong length */
 	uint64_t ctrl_truncated;
-	uint64_t io_errors;	       /* all causes below included */
+	uint64_t io_errors; /* all causes below included */
 	uint64_t credentials_missing;
 	uint64_t uid_refused;
 	uint64_t pid_zero_refused;     /* sender outside our pid namespace */
@@ -77,8 +77,8 @@ struct stats {
 	uint64_t frame_auth_failures;
 	uint64_t pid_above_max;
 	uint64_t decode_errors[STATS_DECODE_COUNT];
-	uint64_t batches;	       /* receive calls that brought something */
-	uint64_t naps_entered;	       /* changes from blocking to napping */
+	uint64_t batches;      /* receive calls that brought something */
+	uint64_t naps_entered; /* changes from blocking to napping */
 
 	/* admission */
 	uint64_t rate_limited[STATS_LIMITED_COUNT];
@@ -91,23 +91,23 @@ struct stats {
 	uint64_t exits;
 	uint64_t leaves;
 	uint64_t out_of_order[STATS_OUT_OF_ORDER_COUNT];
-	uint64_t new_sessions;	     /* same process, started over */
+	uint64_t new_sessions; /* same process, started over */
 	uint64_t nonce_wraps;
 	uint64_t origin_conflicts;
-	uint64_t namespace_conflicts; /* sender and tracked agent differ */
+	uint64_t namespace_conflicts;  /* sender and tracked agent differ */
 	uint64_t namespace_mismatches; /* sender and observer differ */
 	uint64_t capacity_exceeded;
 	uint64_t evicted;
 	uint64_t eviction_scan_truncated;
 	uint64_t pid_recycled;
 	uint64_t identity_unknown;   /* first contact came too late */
-	uint64_t pidfd_refused;	     /* out of descriptors: start time only */
+	uint64_t pidfd_refused;      /* out of descriptors: start time only */
 	uint64_t exit_wait_overflow; /* exits told without waiting for a code */
 
 	/* the observer itself */
 	uint64_t passes;
-	uint64_t late_gaps;	 /* times the observer was late itself */
-	uint64_t late_gap_ns;	 /* in all */
+	uint64_t late_gaps;   /* times the observer was late itself */
+	uint64_t late_gap_ns; /* in all */
 	uint64_t clock_regressions;
 	uint64_t clock_jumps_forward;
 	uint64_t iteration_budget_exceeded;
@@ -132,6 +132,8 @@ struct stats {
 	uint64_t prom_auth_failures;
 	uint64_t prom_dropped[STATS_PROM_DROPPED_COUNT];
 	uint64_t scrape_skipped; /* served from the last rendering */
+	uint64_t export_rows_lost; /* left out: the file took no more */
+	uint64_t scrape_budget_exhausted; /* HTTP work left for a later pass */
 };
 
 /* Add one duration. */

@@ -1,11 +1,13 @@
 /*
  * Pause: were we late ourselves?
  *
- * The observer notes when it went to sleep, when it had to be up again, and
- * when it was. When it was later than its tolerance, or has been stopped and
- * continued, agents cannot be blamed for beats that nobody could take: each
- * gets back the time since the last pass ended, at most one threshold.
- * Decision 10 of this project. Pure.
+ * The observer notes when each pass began and ended and when the next one had
+ * to begin. When it began later than that by more than a tolerance, or a pass
+ * itself took so long, or the process had been stopped and continued, then
+ * agents cannot be blamed for beats that nobody could take: the time since we
+ * last listened does not count as their silence. After such a gap an agent has
+ * what was left of its threshold when we last listened, never more than one
+ * whole. Decision 10 of this project. Pure.
  */
 #ifndef WATCH_JUDGE_PAUSE_H
 #define WATCH_JUDGE_PAUSE_H
@@ -14,7 +16,7 @@
 #include <stdint.h>
 
 enum {
-	PAUSE_TOLERANCE_MS = 50, /* of lateness that blames nobody */
+	PAUSE_TOLERANCE_MS = 50, /* of lateness that is nobody's business */
 	PAUSE_KEPT = 8		 /* gaps remembered one by one */
 };
 
@@ -24,8 +26,9 @@ struct pause_gap {
 };
 
 struct pause {
-	uint64_t slept_at_ns; /* end of the last pass */
-	uint64_t wake_by_ns;  /* when the next had to begin; NS_NEVER */
+	uint64_t listened_at_ns; /* begin of the last pass */
+	uint64_t slept_at_ns;	 /* end of the last pass */
+	uint64_t wake_by_ns;	 /* when the next had to begin; NS_NEVER */
 	struct pause_gap gaps[PAUSE_KEPT]; /* newest first */
 	unsigned n_gaps;
 };
@@ -36,17 +39,15 @@ void pause_init(struct pause *p, uint64_t now_ns);
 void pause_sleep(struct pause *p, uint64_t now_ns, uint64_t wake_by_ns);
 
 /*
- * A pass begins. stopped: the process was continued after a stop signal since
- * the last pass; missed_ns: how much longer than this clock says the machine
- * itself was away (suspend), else 0.
+ * A pass begins. stopped: the process has been continued after a stop signal
+ * since the last pass.
  *
- * Returns the gap to give back, 0 when we were in time.
+ * Returns the gap that is given back, 0 when we were in time.
  */
-uint64_t pause_wake(
-    struct pause *p, uint64_t now_ns, bool stopped, uint64_t missed_ns);
+uint64_t pause_wake(struct pause *p, uint64_t now_ns, bool stopped);
 
-/* What an agent last seen then, with this threshold, gets back in all. */
-uint64_t pause_credit_ns(
-    const struct pause *p, uint64_t last_seen_ns, uint64_t threshold_ns);
+/* What does not count as silence of an agent that was last seen then. Gaps
+ * older than the last PAUSE_KEPT are merged, in favour of the agents. */
+uint64_t pause_credit_ns(const struct pause *p, uint64_t last_seen_ns);
 
 #endif

@@ -1,0 +1,48 @@
+# Varta: the commands of a newcomer. Meson and ninja do the work.
+#
+#   make run     see it work: an observer, three workers, a hang, a crash
+#   make test    run every test
+#   make         build;  make bench;  make install DESTDIR=... PREFIX=/usr
+#
+# Debian packages that are missing are installed first (.ci/packages says which
+# and why).
+
+BUILD ?= build
+PREFIX ?= /usr/local
+SECONDS ?= 0
+CC ?= cc
+
+.PHONY: all build run test bench install format clean
+
+all: build
+
+$(BUILD)/build.ninja: meson.build meson_options.txt
+	@.ci/install build
+	@test -f $@ || meson setup $(BUILD) --prefix=$(PREFIX) >$(BUILD).log 2>&1 \
+	    || { cat $(BUILD).log; exit 1; }
+	@rm -f $(BUILD).log
+	@touch $@
+
+build: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) --quiet
+
+run: build
+	@examples/demo.sh $(BUILD) $(SECONDS)
+
+test:
+	@.ci/install build test
+	@$(MAKE) --no-print-directory build
+	@/usr/bin/python3 tests/run.py $(BUILD)
+
+bench: build
+	@/usr/bin/python3 bench/run.py --build $(BUILD)
+
+install: build
+	@meson configure $(BUILD) -Dprefix=$(PREFIX) >/dev/null
+	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --quiet
+
+format:
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+clean:
+	@rm -rf $(BUILD) run

@@ -1,0 +1,99 @@
+/*
+ * Lives: from an agent's first contact to its end.
+ *
+ * Joins what the tracker knows of beats with what the kernel says of
+ * processes: who a new sender is, that one has ended and how, that a pid now
+ * belongs to another. Decisions 5 to 7 and 11 of this project. Reaches the
+ * outside only through struct lives_host, so that it runs in simulation.
+ *
+ * All that happens is handed to one function as events. Nothing is allocated
+ * after lives_new().
+ */
+#ifndef WATCH_LIVES_H
+#define WATCH_LIVES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "watch/event.h"
+#include "watch/host/process.h"
+#include "watch/judge/pause.h"
+#include "watch/stats.h"
+#include "watch/track/tracker.h"
+
+enum {
+	LIVES_EXIT_WAIT_MS = 50, /* for a parent to reap its child */
+	LIVES_NAME_BYTES = 16    /* a command name and its NUL */
+};
+
+/* The kernel's word on processes; process.h has the contracts. */
+struct lives_host {
+	int (*identify)(void *ctx, uint32_t pid, struct identity *ret);
+	uint64_t (*start_ticks)(void *ctx, uint32_t pid);
+	void (*name)(void *ctx, uint32_t pid, char *ret, size_t size);
+	struct exit_info (*exit_info)(void *ctx, int pidfd);
+	int (*watch)(void *ctx, int pidfd, uint64_t token);
+	void (*unwatch)(void *ctx, int pidfd);
+	void (*close_pidfd)(void *ctx, int pidfd);
+	void *ctx;
+	bool tells_exits; /* exit_info() knows more after a reap */
+};
+
+struct lives_options {
+	struct tracker_options tracker;
+	struct agent_terms terms;
+	uint32_t own_pid_namespace; /* 0 unknown */
+	bool allow_cross_namespace;
+	bool stall_on_exit; /* a bad end is a stall at once */
+	bool tell_beats;    /* make EVENT_BEAT at all */
+	void (*event)(void *ctx, const struct event *ev);
+	void *event_ctx;
+};
+
+struct lives;
+
+/* stats is borrowed. 0, -EINVAL or -ENOMEM. */
+int lives_new(const struct lives_options *options,
+    const struct lives_host *host, struct stats *stats, uint64_t now_ns,
+    struct lives **ret);
+
+/* Closes every pidfd. Takes NULL. */
+void lives_free(struct lives *l);
+
+/* Ask for the memory that lives_beat() will need. */
+void lives_prefetch(const struct lives *l, const struct beat *beat);
+
+/*
+ * A beat that was admitted. TRACKER_RATE_LIMITED: its agent beats too often
+ * and nothing was changed. SLOT_NONE cases (no room, foreign namespace) are
+ * TRACKER_OUT_OF_ORDER to the caller, counted by their own names.
+ */
+enum tracker_outcome lives_beat(
+    struct lives *l, const struct beat *beat, uint64_t now_ns);
+
+/* As tracker_is_terminal_edge(). */
+bool lives_is_terminal_edge(const struct lives *l, const struct beat *beat);
+
+/* News of a process that was given to host.watch(). */
+void lives_told(
+    struct lives *l, const struct process_told *told, uint64_t now_ns);
+
+/*
+ * Everything that is due at now_ns: ends that nobody explained in time, agents
+ * that owe a beat. Only to be called when all that was queued has been read.
+ * At most max stalls; false when there are more.
+ */
+bool lives_judge(
+    struct lives *l, const struct pause *pause, size_t max, uint64_t now_ns);
+
+/* When lives_judge() is due next; see tracker_next_ns(). */
+uint64_t lives_next_ns(struct lives *l, uint64_t now_ns, uint64_t ahead_ns);
+
+/* What is known of the agent in a slot; see tracker_view(). */
+bool lives_view(const struct lives *l, uint32_t slot, struct agent_view *ret);
+const char *lives_name(const struct lives *l, uint32_t slot);
+uint32_t lives_slots(const struct lives *l);
+uint32_t lives_count(const struct lives *l);
+
+#endif

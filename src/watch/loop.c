@@ -1,0 +1,261 @@
+#include "watch/loop.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <signal.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "watch/timer.h"
+
+enum {
+	LOOP_SIGNALS = 2 /* SIGTERM, SIGINT */
+};
+
+struct loop {
+	struct loop_options options;
+	struct loop_clock clock;
+	struct event_base *base;
+	struct event *datagrams;
+	struct event *processes;
+	struct event *http;
+	struct event *signals[LOOP_SIGNALS];
+	struct timer *timer;
+	bool listening; /* to the socket of the beats */
+	bool http_ready;
+	bool ending;
+};
+
+/* Set by the handler of SIGCONT: we were stopped for a while. */
+static volatile sig_atomic_t was_stopped;
+
+uint64_t
+loop_now_ns(void *ctx)
+{
+	const struct loop_clock *clock = ctx;
+
+	return u64_sub_sat(clock_now_ns(clock->source), clock->origin_ns);
+}
+
+static void
+on_ready(evutil_socket_t fd, short what, void *ctx)
+{
+	/* That the loop returned is all there is to know. */
+	(void)fd;
+	(void)what;
+	(void)ctx;
+}
+
+static void
+on_http(evutil_socket_t fd, short what, void *ctx)
+{
+	struct loop *l = ctx;
+
+	(void)fd;
+	(void)what;
+	l->http_ready = true;
+}
+
+static void
+on_end(evutil_socket_t signal, short what, void *ctx)
+{
+	struct loop *l = ctx;
+
+	(void)what;
+	if (!l->ending)
+		log_info("ending on signal %d", (int)signal);
+	l->ending = true;
+}
+
+static void
+on_continue(int signal)
+{
+	(void)signal;
+	was_stopped = 1;
+}
+
+static int
+take_signals(struct loop *l)
+{
+	static const int signals[LOOP_SIGNALS] = { SIGTERM, SIGINT };
+	struct sigaction action = { 0 };
+
+	for (size_t i = 0; i < LOOP_SIGNALS; i++) {
+		l->signals[i] = evsignal_new(l->base, signals[i], on_end, l);
+		if (l->signals[i] == NULL || event_add(l->signals[i], NULL) < 0)
+			return -ENOMEM;
+	}
+	/* Not through the event library: the flag must be up before the first
+	 * instruction after a stop, whatever is ready then. */
+	action.sa_handler = on_continue;
+	action.sa_flags = SA_RESTART;
+	if (sigaction(SIGCONT, &action, NULL) < 0)
+		return -errno;
+	action.sa_handler = SIG_IGN;
+	if (sigaction(SIGPIPE, &action, NULL) < 0)
+		return -errno;
+	return 0;
+}
+
+static int
+listen_to(
+    struct loop *l, int fd, event_callback_fn callback, struct event **ret)
+{
+	if (fd < 0)
+		return 0;
+	*ret = event_new(l->base, fd, EV_READ | EV_PERSIST, callback, l);
+	if (*ret == NULL || event_add(*ret, NULL) < 0)
+		return -ENOMEM;
+	return 0;
+}
+
+int
+loop_open(const struct loop_options *options, struct loop **ret)
+{
+	struct event_config *config = event_config_new();
+	struct loop *l = calloc(1, sizeof(*l));
+	int r = -ENOMEM;
+
+	if (l == NULL || config == NULL)
+		goto fail;
+	l->options = *options;
+	l->clock.source = options->clock;
+	l->clock.origin_ns = options->origin_ns;
+	/* No time is read by the library, and no lock is taken. */
+	(void)event_config_set_flag(
+	    config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_NO_CACHE_TIME);
+	l->base = event_base_new_with_config(config);
+	if (l->base == NULL)
+		goto fail;
+	r = take_signals(l);
+	if (r < 0)
+		goto fail;
+	r = timer_open(l->base, options->clock, &l->timer);
+	if (r < 0)
+		goto fail;
+	r = listen_to(l, options->intake_fd, on_ready, &l->datagrams);
+	if (r < 0)
+		goto fail;
+	l->listening = true;
+	r = listen_to(l, options->process_fd, on_ready, &l->processes);
+	if (r < 0)
+		goto fail;
+	if (options->http != NULL)
+		r = listen_to(l, http_fd(options->http), on_http, &l->http);
+	if (r < 0)
+		goto fail;
+	event_config_free(config);
+	*ret = l;
+	return 0;
+
+fail:
+	if (config != NULL)
+		event_config_free(config);
+	loop_close(l);
+	return r;
+}
+
+void
+loop_close(struct loop *l)
+{
+	if (l == NULL)
+		return;
+	for (size_t i = 0; i < LOOP_SIGNALS; i++)
+		if (l->signals[i] != NULL)
+			event_free(l->signals[i]);
+	if (l->datagrams != NULL)
+		event_free(l->datagrams);
+	if (l->processes != NULL)
+		event_free(l->processes);
+	if (l->http != NULL)
+		event_free(l->http);
+	timer_close(l->timer);
+	if (l->base != NULL)
+		event_base_free(l->base);
+	free(l);
+}
+
+static void
+listen_to_datagrams(struct loop *l, bool listen)
+{
+	if (listen == l->listening)
+		return;
+	l->listening = listen;
+	l->options.stats->naps_entered += !listen;
+	if (listen)
+		(void)event_add(l->datagrams, NULL);
+	else
+		(void)event_del(l->datagrams);
+}
+
+static void
+update_gauges(struct loop *l)
+{
+	l->options.gauges->agents = observer_agents(l->options.observer);
+	l->options.gauges->last_pass_wall_ms = clock_wall_ms();
+}
+
+/* HTTP comes last in a pass, when it is ready or due. Returns when it is due
+ * next. */
+static uint64_t
+serve_http(struct loop *l, uint64_t now_ns)
+{
+	struct stats *stats = l->options.stats;
+	uint64_t end_ns;
+
+	if (l->options.http == NULL)
+		return NS_NEVER;
+	if (l->http_ready || http_next_ns(l->options.http, now_ns) <= now_ns) {
+		l->http_ready = false;
+		http_serve(l->options.http, now_ns);
+		end_ns = loop_now_ns(&l->clock);
+		stats_histogram_add(&stats->stage[STATS_STAGE_SERVE_PENDING],
+		    u64_sub_sat(end_ns, now_ns));
+		if (u64_sub_sat(end_ns, now_ns) > l->options.scrape_budget_ns)
+			stats->scrape_budget_exceeded++;
+		now_ns = end_ns;
+	}
+	return http_next_ns(l->options.http, now_ns);
+}
+
+static void
+wait_for(struct loop *l, const struct observer_wait *wait, uint64_t now_ns)
+{
+	int flags = EVLOOP_ONCE;
+
+	listen_to_datagrams(l, wait->for_datagrams);
+	if (wait->until_ns <= now_ns)
+		flags |= EVLOOP_NONBLOCK;
+	else
+		timer_arm(
+		    l->timer, u64_add_sat(wait->until_ns, l->clock.origin_ns));
+	(void)event_base_loop(l->base, flags);
+}
+
+int
+loop_run(struct loop *l)
+{
+	while (!l->ending) {
+		uint64_t now_ns = loop_now_ns(&l->clock);
+		bool stopped = was_stopped != 0;
+		struct observer_wait wait;
+		uint64_t others_ns;
+
+		if (now_ns >= l->options.end_at_ns)
+			break;
+		was_stopped = 0;
+		observer_pass(l->options.observer, now_ns, stopped);
+		if (observer_has_failed(l->options.observer))
+			return -EPERM;
+		update_gauges(l);
+		now_ns = loop_now_ns(&l->clock);
+		others_ns = serve_http(l, now_ns);
+		now_ns = loop_now_ns(&l->clock);
+		wait = observer_rest(l->options.observer, now_ns,
+		    u64_min(others_ns, l->options.end_at_ns));
+		wait_for(l, &wait, now_ns);
+	}
+	return 0;
+}

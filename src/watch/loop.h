@@ -1,0 +1,49 @@
+/*
+ * The event loop: waits for what the observer asks for, then runs its passes.
+ *
+ * The event library only says what is ready; the order of work is the
+ * observer's. While beats come fast the loop does not listen to their socket
+ * at all but naps on the timer (design: the wake-up is what a beat costs).
+ */
+#ifndef WATCH_LOOP_H
+#define WATCH_LOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "watch/observer.h"
+#include "watch/tell/http.h"
+#include "watch/tell/metrics.h"
+
+struct loop_options {
+	struct observer *observer;
+	struct http *http;             /* NULL: none */
+	struct metrics_gauges *gauges; /* kept current here */
+	struct stats *stats;
+	int intake_fd;
+	int process_fd; /* -1: none */
+	enum clock_source clock;
+	uint64_t origin_ns; /* of the clock: the observer's time 0 */
+	uint64_t end_at_ns; /* observer's time; NS_NEVER */
+	uint64_t scrape_budget_ns;
+};
+
+struct loop;
+
+/* Takes over SIGTERM, SIGINT, SIGCONT; ignores SIGPIPE. 0 or -errno. */
+int loop_open(const struct loop_options *options, struct loop **ret);
+void loop_close(struct loop *l); /* takes NULL */
+
+/* Run until a signal, the end time, or a failure of the observer. Returns 0
+ * for a clean end, -errno otherwise. */
+int loop_run(struct loop *l);
+
+/* The observer's time; ctx is a struct loop_clock. */
+struct loop_clock {
+	enum clock_source source;
+	uint64_t origin_ns;
+};
+uint64_t loop_now_ns(void *ctx);
+
+#endif

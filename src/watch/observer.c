@@ -1,0 +1,407 @@
+#include "watch/observer.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/util.h"
+#include "watch/intake/admit.h"
+#include "watch/intake/pace.h"
+#include "watch/judge/pause.h"
+
+struct observer {
+	struct observer_ports ports;
+	struct stats *stats;
+	struct intake intake;
+	struct intake_batch batch;
+	struct admit admit;
+	struct pace pace;
+	struct pause pause;
+	struct lives *lives;
+	struct act *act; /* NULL: no recovery */
+	uint64_t iteration_budget_ns;
+	uint32_t drain_max; /* datagrams in one pass */
+	bool strict_namespace;
+	bool failed;
+	bool work_left; /* the next pass must follow at once */
+};
+
+static uint64_t
+clock_now(const struct observer *o)
+{
+	return o->ports.now_ns(o->ports.clock_ctx);
+}
+
+/* A stall asks for recovery. */
+static void
+ask_recovery(struct observer *o, const struct event *ev)
+{
+	struct act_request req = {
+		.stalled_at_ns = ev->at_ns,
+		.slot = ev->slot,
+		.pid = ev->pid,
+		.origin = (enum origin)ev->origin,
+		.why = ev->why.stall,
+	};
+	struct agent_view view;
+
+	if (o->act == NULL || !lives_view(o->lives, ev->slot, &view))
+		return;
+	req.id = view.id;
+	req.start_ticks = view.start_ticks;
+	req.pid_namespace = view.pid_namespace;
+	(void)snprintf(req.name, sizeof(req.name), "%s", ev->name);
+	(void)act_stall(o->act, &req);
+}
+
+static void
+on_event(void *ctx, const struct event *ev)
+{
+	struct observer *o = ctx;
+
+	tell_event(o->ports.tell, ev);
+	if (ev->kind == EVENT_STALL)
+		ask_recovery(o, ev);
+	else if (ev->kind == EVENT_MISMATCH &&
+		 ev->why.mismatch == MISMATCH_NAMESPACE_CONFLICT &&
+		 o->strict_namespace)
+		o->failed = true;
+}
+
+/* Does a stall that had to wait still ask for recovery? */
+static enum act_wanted
+recovery_wanted(void *ctx, const struct act_request *req)
+{
+	struct observer *o = ctx;
+	struct agent_view view;
+
+	if (!lives_view(o->lives, req->slot, &view) || view.id != req->id ||
+	    !view.stalled)
+		return ACT_AGENT_RESUMED;
+	if (view.start_ticks != req->start_ticks)
+		return ACT_PID_RECYCLED;
+	if (view.origin == ORIGIN_KERNEL_ATTESTED && view.start_ticks == 0 &&
+	    !view.gone)
+		return ACT_UNVERIFIABLE;
+	return ACT_WANTED;
+}
+
+static void
+on_recovery(void *ctx, const struct recovery_record *record)
+{
+	struct observer *o = ctx;
+
+	tell_recovery(o->ports.tell, record);
+}
+
+static int
+watch_child(void *ctx, int pidfd, uint64_t token)
+{
+	struct observer *o = ctx;
+
+	return o->ports.host.watch(
+	    o->ports.host.ctx, pidfd, token | OBSERVER_CHILD);
+}
+
+static void
+unwatch_child(void *ctx, int pidfd)
+{
+	struct observer *o = ctx;
+
+	o->ports.host.unwatch(o->ports.host.ctx, pidfd);
+}
+
+static int
+open_lives(struct observer *o, const struct options *options, uint64_t now_ns)
+{
+	struct lives_options lives = {
+		.tracker = {
+			.capacity = options->tracker_capacity,
+			.eviction =
+			    (enum tracker_eviction)options->eviction_policy,
+			.scan_window = options->eviction_scan_window,
+			.max_rate_per_s = options->max_beat_rate,
+			.slot_ns = OBSERVER_SLOT_NS,
+			.seed = { o->ports.seed[0], o->ports.seed[1] },
+		},
+		.terms.threshold_ns =
+		    u64_mul_sat(options->threshold_ms, NS_PER_MS),
+		.own_pid_namespace = o->ports.own_pid_namespace,
+		.allow_cross_namespace = options->allow_cross_namespace,
+		.stall_on_exit = options->recovery_on_exit,
+		.tell_beats = tell_wants_beats(o->ports.tell),
+		.event = on_event,
+		.event_ctx = o,
+	};
+
+	return lives_new(&lives, &o->ports.host, o->stats, now_ns, &o->lives);
+}
+
+int
+observer_new(const struct options *options, const struct observer_ports *ports,
+    struct stats *stats, struct observer **ret)
+{
+	struct observer *o = calloc(1, sizeof(*o));
+	uint64_t now_ns;
+	int r;
+
+	if (o == NULL)
+		return -ENOMEM;
+	o->ports = *ports;
+	o->stats = stats;
+	o->strict_namespace = options->strict_namespace;
+	o->iteration_budget_ns = options->iteration_budget_ms * NS_PER_MS;
+	o->drain_max = (uint32_t)u64_max(
+	    OBSERVER_DRAIN_MIN, (uint64_t)ports->queue_len + 1 + INTAKE_BATCH);
+	now_ns = clock_now(o);
+	intake_init(&o->intake, &ports->source, &ports->policy, stats);
+	admit_init(&o->admit, options->global_beat_rate,
+	    options->global_beat_burst, now_ns);
+	pace_init(&o->pace, ports->queue_len, now_ns);
+	pause_init(&o->pause, now_ns);
+	r = open_lives(o, options, now_ns);
+	if (r < 0)
+		goto fail;
+	if (ports->recovery != NULL) {
+		const struct act_ports act = {
+			.wanted = recovery_wanted,
+			.report = on_recovery,
+			.watch = watch_child,
+			.unwatch = unwatch_child,
+			.ctx = o,
+			.spawn = ports->spawn,
+			.spawn_ctx = ports->spawn_ctx,
+		};
+
+		r = act_new(ports->recovery, &act, stats, &o->act);
+		if (r < 0)
+			goto fail;
+	}
+	*ret = o;
+	return 0;
+
+fail:
+	observer_free(o);
+	return r;
+}
+
+void
+observer_free(struct observer *o)
+{
+	if (o == NULL)
+		return;
+	if (o->act != NULL)
+		act_shutdown(o->act, o->ports.now_ns, o->ports.clock_ctx);
+	lives_free(o->lives);
+	free(o);
+}
+
+static void
+take_fault(
+    struct observer *o, const struct intake_fault *fault, uint64_t now_ns)
+{
+	struct event ev = {
+		.kind = fault->kind,
+		.at_ns = now_ns,
+		.slot = SLOT_NONE,
+		.pid = fault->claimed_pid,
+		.uid = fault->uid,
+		.error = fault->error,
+		.why.mismatch = MISMATCH_AUTH_FAILURE,
+	};
+
+	/* A datagram that makes an event pays for it like a beat; a receive
+	 * call that failed is always told. */
+	if (fault->consumed && !admit_take(&o->admit, now_ns)) {
+		o->stats->rate_limited[STATS_LIMITED_GLOBAL]++;
+		return;
+	}
+	tell_event(o->ports.tell, &ev);
+}
+
+static void
+take_beat(struct observer *o, const struct beat *beat, uint64_t now_ns)
+{
+	bool paid = admit_take(&o->admit, now_ns);
+
+	/* The last word of a process that the kernel vouches for always
+	 * passes, once. */
+	if (unlikely(!paid) && (beat->origin != ORIGIN_KERNEL_ATTESTED ||
+				   !lives_is_terminal_edge(o->lives, beat))) {
+		o->stats->rate_limited[STATS_LIMITED_GLOBAL]++;
+		return;
+	}
+	/* A noisy agent must not use up what belongs to all. */
+	if (lives_beat(o->lives, beat, now_ns) == TRACKER_RATE_LIMITED && paid)
+		admit_give_back(&o->admit);
+}
+
+/*
+ * Take in what is queued. The limit is above what the kernel can have held
+ * when we began: nothing that was sent before is left unread, and a flood
+ * cannot keep the rest of a pass waiting.
+ */
+static void
+drain(struct observer *o, uint64_t now_ns)
+{
+	struct intake_batch *batch = &o->batch;
+	uint32_t taken = 0;
+
+	do {
+		intake_take(&o->intake, batch);
+		if (taken > 0)
+			now_ns = clock_now(o);
+		for (size_t i = 0; i < batch->n_beats; i++)
+			lives_prefetch(o->lives, &batch->beats[i]);
+		for (size_t i = 0; i < batch->n_beats; i++)
+			take_beat(o, &batch->beats[i], now_ns);
+		for (size_t i = 0; i < batch->n_faults; i++)
+			take_fault(o, &batch->faults[i], now_ns);
+		taken += (uint32_t)batch->n_taken;
+	} while (batch->n_taken == INTAKE_BATCH && taken < o->drain_max);
+	if (batch->n_taken == INTAKE_BATCH)
+		o->work_left = true;
+	pace_note(&o->pace, taken, now_ns);
+}
+
+static void
+hear_of_processes(struct observer *o, uint64_t now_ns)
+{
+	struct process_told told[64];
+	size_t heard = 0, n;
+
+	do {
+		n = o->ports.told(o->ports.host.ctx, told, ARRAY_SIZE(told));
+		for (size_t i = 0; i < n; i++) {
+			if ((told[i].token & OBSERVER_CHILD) == 0)
+				lives_told(o->lives, &told[i], now_ns);
+			else if (o->act != NULL)
+				act_child_ended(o->act,
+				    told[i].token & ~OBSERVER_CHILD, now_ns);
+		}
+		heard += n;
+	} while (n == ARRAY_SIZE(told) && heard < OBSERVER_TOLD_A_PASS);
+	if (n == ARRAY_SIZE(told))
+		o->work_left = true;
+}
+
+static void
+note_gap(struct observer *o, uint64_t gap_ns, uint64_t now_ns)
+{
+	struct event ev = {
+		.kind = EVENT_LATE,
+		.at_ns = now_ns,
+		.slot = SLOT_NONE,
+		.silence_ns = gap_ns,
+	};
+
+	o->stats->late_gaps++;
+	o->stats->late_gap_ns += gap_ns;
+	if (gap_ns > 5 * NS_PER_S)
+		o->stats->clock_jumps_forward++;
+	tell_event(o->ports.tell, &ev);
+}
+
+/* Time since the last mark, into the histogram of a stage. */
+static uint64_t
+mark_stage(struct observer *o, enum stats_stage stage, uint64_t since_ns)
+{
+	uint64_t now_ns = clock_now(o);
+
+	stats_histogram_add(
+	    &o->stats->stage[stage], u64_sub_sat(now_ns, since_ns));
+	return now_ns;
+}
+
+void
+observer_pass(struct observer *o, uint64_t now_ns, bool stopped)
+{
+	uint64_t gap_ns = pause_wake(&o->pause, now_ns, stopped);
+	uint64_t mark_ns;
+
+	o->stats->passes++;
+	o->work_left = false;
+	drain(o, now_ns);
+	if (gap_ns > 0)
+		note_gap(o, gap_ns, now_ns);
+	mark_ns = mark_stage(o, STATS_STAGE_POLL, now_ns);
+
+	hear_of_processes(o, mark_ns);
+	/* Judged as of the begin of the pass: what was sent before it has
+	 * been read. */
+	if (!lives_judge(o->lives, &o->pause, OBSERVER_JUDGED_A_PASS, now_ns))
+		o->work_left = true;
+	mark_ns = mark_stage(o, STATS_STAGE_DRAIN_PENDING, mark_ns);
+
+	if (o->act != NULL)
+		act_pass(o->act, mark_ns);
+	mark_ns = mark_stage(o, STATS_STAGE_RECOVERY_REAP, mark_ns);
+
+	tell_flush(o->ports.tell, mark_ns);
+	mark_ns = mark_stage(o, STATS_STAGE_MAINTENANCE, mark_ns);
+
+	stats_histogram_add(&o->stats->iteration, u64_sub_sat(mark_ns, now_ns));
+	if (u64_sub_sat(mark_ns, now_ns) > o->iteration_budget_ns)
+		o->stats->iteration_budget_exceeded++;
+}
+
+struct observer_wait
+observer_rest(struct observer *o, uint64_t now_ns, uint64_t others_ns)
+{
+	uint64_t nap_ns = pace_nap_ns(&o->pace);
+	struct observer_wait wait = {
+		.until_ns = u64_min(others_ns,
+		    lives_next_ns(o->lives, now_ns, OBSERVER_LOOK_AHEAD_NS)),
+		.for_datagrams = nap_ns == 0,
+	};
+
+	if (o->act != NULL)
+		wait.until_ns = u64_min(wait.until_ns, act_next_ns(o->act));
+	if (nap_ns > 0)
+		wait.until_ns =
+		    u64_min(wait.until_ns, u64_add_sat(now_ns, nap_ns));
+	if (o->work_left)
+		wait.until_ns = now_ns;
+	pause_sleep(&o->pause, now_ns, wait.until_ns);
+	return wait;
+}
+
+bool
+observer_has_failed(const struct observer *o)
+{
+	return o->failed;
+}
+
+static bool
+metrics_agent(void *ctx, uint32_t slot, struct agent_view *ret)
+{
+	const struct observer *o = ctx;
+
+	return lives_view(o->lives, slot, ret);
+}
+
+static uint32_t
+metrics_slots(void *ctx)
+{
+	const struct observer *o = ctx;
+
+	return lives_slots(o->lives);
+}
+
+struct metrics_source
+observer_metrics(struct observer *o, const struct metrics_gauges *gauges)
+{
+	return (struct metrics_source){
+		.stats = o->stats,
+		.gauges = gauges,
+		.agent = metrics_agent,
+		.slots = metrics_slots,
+		.ctx = o,
+	};
+}
+
+uint32_t
+observer_agents(const struct observer *o)
+{
+	return lives_count(o->lives);
+}

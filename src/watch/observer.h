@@ -1,0 +1,90 @@
+/*
+ * Observer: the order of a pass, and nothing else.
+ *
+ * A pass: were we late ourselves? - take in what is queued - processes that
+ * ended - agents that are due - recovery - files. It reaches the outside only
+ * through its ports, so that all of it runs in simulation. The event loop
+ * around it is loop.h; HTTP is served there, after the pass.
+ */
+#ifndef WATCH_OBSERVER_H
+#define WATCH_OBSERVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "watch/act/act.h"
+#include "watch/host/process.h"
+#include "watch/intake/intake.h"
+#include "watch/lives.h"
+#include "watch/options.h"
+#include "watch/stats.h"
+#include "watch/tell/metrics.h"
+#include "watch/tell/tell.h"
+
+enum {
+	OBSERVER_SLOT_NS = 1000000,        /* finest slot of the wheel */
+	OBSERVER_LOOK_AHEAD_NS = 10000000, /* see tracker_next_ns() */
+	OBSERVER_JUDGED_A_PASS = 1024,     /* deadlines looked at */
+	OBSERVER_TOLD_A_PASS = 256,        /* news of processes */
+	OBSERVER_DRAIN_MIN =
+	    4096 /* datagrams; more where the queue is longer */
+};
+
+/* Marks the tokens of recovery commands among those of agents. */
+#define OBSERVER_CHILD (UINT64_C(1) << 63)
+
+/* All that is outside; copied, what it points to is borrowed. */
+struct observer_ports {
+	uint64_t (*now_ns)(void *ctx);
+	void *clock_ctx;
+	struct lives_host host;
+	/* News of watched processes, as process_set_take(); called with the
+	 * context of host. */
+	size_t (*told)(void *ctx, struct process_told *ret, size_t max);
+	uint32_t own_pid_namespace; /* 0 unknown */
+	struct intake_source source;
+	struct intake_policy policy;
+	uint32_t queue_len; /* datagrams the kernel holds; 0 unknown */
+	struct tell *tell;
+	const struct act_options *recovery; /* NULL: no command */
+	const struct spawn_ops *spawn;      /* NULL: real processes */
+	void *spawn_ctx;
+	uint64_t seed[2]; /* secret key of the tables */
+};
+
+struct observer;
+
+/* stats is borrowed. 0, -EINVAL or -ENOMEM. */
+int observer_new(const struct options *options,
+    const struct observer_ports *ports, struct stats *stats,
+    struct observer **ret);
+
+/* End recovery commands within their grace, close what is held. Takes NULL. */
+void observer_free(struct observer *o);
+
+/* One pass at now_ns. stopped: the process was stopped and continued since
+ * the last. Allocates nothing. */
+void observer_pass(struct observer *o, uint64_t now_ns, bool stopped);
+
+/* What to wait for until the next pass. */
+struct observer_wait {
+	uint64_t until_ns;  /* NS_NEVER: for readiness alone */
+	bool for_datagrams; /* false: nap, whatever the socket says */
+};
+
+/* Ends a pass: decides how to wait from now_ns on. others_ns is when somebody
+ * else wants the loop, NS_NEVER nobody. */
+struct observer_wait observer_rest(
+    struct observer *o, uint64_t now_ns, uint64_t others_ns);
+
+/* True once there is a reason to end with an error: an agent of a foreign pid
+ * namespace under the strict check. */
+bool observer_has_failed(const struct observer *o);
+
+/* For /metrics. */
+struct metrics_source observer_metrics(
+    struct observer *o, const struct metrics_gauges *gauges);
+uint32_t observer_agents(const struct observer *o);
+
+#endif

@@ -1,0 +1,112 @@
+/*
+ * Options of varta-watch: one table drives parsing, ranges, defaults, help and
+ * the tests of the manual page.
+ *
+ * Grammar as the reference (command line page 1): long flags only, the value
+ * is the next argument or follows '='; no abbreviations; the last of a
+ * repeated flag wins, but for those that collect. Nothing is opened here.
+ */
+#ifndef WATCH_OPTIONS_H
+#define WATCH_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "watch/track/tracker.h"
+
+enum {
+	OPTIONS_IDS_MAX = 64, /* --allow-uid, --allow-gid, each */
+	OPTIONS_ENV_MAX = 64  /* --recovery-env */
+};
+
+enum options_export_events { OPTIONS_EVENTS_ALL = 0, OPTIONS_EVENTS_REFERENCE };
+
+struct options_ids {
+	uint32_t ids[OPTIONS_IDS_MAX];
+	size_t n;
+};
+
+struct options_address {
+	bool given;
+	struct sockaddr_storage storage;
+	socklen_t len;
+};
+
+struct options {
+	/* Text values point into argv. */
+	const char *socket_path;
+	const char *export_file;
+	const char *prom_token_file;
+	const char *recovery_exec;
+	const char *recovery_exec_file;
+	const char *recovery_cmd;
+	const char *recovery_env[OPTIONS_ENV_MAX + 1]; /* NULL-ended */
+	size_t n_recovery_env;
+	struct options_ids allow_uids;
+	struct options_ids allow_gids;
+	struct options_address prom_addr;
+	uint64_t threshold_ms;
+	uint64_t read_timeout_ms;
+	uint64_t export_file_max_bytes;
+	uint64_t recovery_debounce_ms;
+	uint64_t recovery_timeout_ms; /* 0: not given */
+	uint64_t shutdown_after_secs;
+	uint64_t shutdown_grace_ms;
+	uint64_t iteration_budget_ms;
+	uint64_t scrape_budget_ms;
+	uint32_t socket_mode;
+	uint32_t uds_rcvbuf_bytes;
+	uint32_t tracker_capacity;
+	uint32_t eviction_scan_window;
+	uint32_t max_beat_rate;
+	uint32_t global_beat_rate;
+	uint32_t global_beat_burst;
+	uint32_t export_file_sync_every;
+	uint32_t prom_rate_limit_per_sec;
+	uint32_t prom_rate_limit_burst;
+	uint32_t recovery_capture_bytes;
+	int eviction_policy; /* enum tracker_eviction */
+	int clock_source;    /* enum clock_source */
+	int export_events;   /* enum options_export_events */
+	int log_format;      /* enum log_format */
+	int log_level;       /* enum log_level */
+	int signal_handler_mode;
+	bool allow_cross_namespace;
+	bool strict_namespace;
+	bool recovery_inherit_env;
+	bool recovery_capture_stdio;
+	bool recovery_on_exit;
+	bool shutdown_after_given;
+	bool check;
+	bool help;
+	bool version;
+};
+
+/* What is wrong, naming flag, value and reason. */
+struct options_fault {
+	char text[384];
+};
+
+/*
+ * Parse, check ranges and combinations. 0, or -EINVAL with fault filled in.
+ * When help or version is asked for, parsing stops there and nothing else is
+ * checked.
+ */
+int options_parse(int argc, char *const argv[], struct options *ret,
+    struct options_fault *fault);
+
+/* The text of --help. */
+void options_print_help(FILE *out);
+
+/* True when a recovery command is given in any form. */
+bool options_has_recovery(const struct options *o);
+
+/* True when the address is of this host only: 127.0.0.0/8 or ::1. */
+bool options_address_is_loopback(const struct options_address *address);
+
+#endif

@@ -1,0 +1,166 @@
+#include "watch/options_table.h"
+
+#include <stdint.h>
+
+#include "base/util.h"
+#include "watch/options.h"
+
+static const char *const eviction_choices[] = { "strict", "balanced", NULL };
+static const char *const clock_choices[] = { "monotonic", "boottime",
+	"monotonic-raw", NULL };
+static const char *const events_choices[] = { "all", "reference", NULL };
+static const char *const format_choices[] = { "plain", "json", NULL };
+static const char *const level_choices[] = { "error", "warn", "info", "debug",
+	NULL };
+static const char *const signal_choices[] = { "direct", "libc", NULL };
+
+#define AT(field) .offset = offsetof(struct options, field)
+
+/* Rows of one kind, so that the table reads as one. */
+#define SWITCH(flag, field, text)                                              \
+	{                                                                      \
+		.name = flag, .type = OPTION_SWITCH, AT(field), .help = text   \
+	}
+#define TEXT(flag, field, what, text)                                          \
+	{                                                                      \
+		.name = flag, .type = OPTION_TEXT, AT(field), .value = what,   \
+		.help = text                                                   \
+	}
+#define U32(flag, field, what, lo, hi, preset, text)                           \
+	{                                                                      \
+		.name = flag, .type = OPTION_U32, AT(field), .value = what,    \
+		.min = lo, .max = hi, .def = preset, .help = text              \
+	}
+#define U64(flag, field, what, lo, hi, preset, text)                           \
+	{                                                                      \
+		.name = flag, .type = OPTION_U64, AT(field), .value = what,    \
+		.min = lo, .max = hi, .def = preset, .help = text              \
+	}
+#define CHOICE(flag, field, what, list, preset, text)                          \
+	{                                                                      \
+		.name = flag, .type = OPTION_CHOICE, AT(field), .value = what, \
+		.choices = list, .def = preset, .help = text                   \
+	}
+#define REMOVED(flag, instead)                                                 \
+	{                                                                      \
+		.name = flag, .type = OPTION_REMOVED, .help = instead          \
+	}
+#define IN_GROUP(text) .group = text
+
+const struct option_spec options_table[] = {
+	/* clang-format off */
+	{ .name = "socket", .type = OPTION_TEXT, AT(socket_path),
+	  .value = "PATH", IN_GROUP("Watching"),
+	  .help = "Unix datagram socket to receive beats on; required" },
+	U64("threshold-ms", threshold_ms, "MS", 10, UINT64_MAX, 0,
+	    "silence after which an agent has stalled, from 10; required"),
+	{ .name = "socket-mode", .type = OPTION_MODE, AT(socket_mode),
+	  .value = "OCTAL", .def = 0600, .help = "mode of the socket file" },
+	U32("uds-rcvbuf-bytes", uds_rcvbuf_bytes, "BYTES", 0, INT32_MAX,
+	    1048576, "receive buffer asked for; 0 leaves the system's own"),
+	U64("read-timeout-ms", read_timeout_ms, "MS", 1, 1000, 100,
+	    "accepted for compatibility; the socket never blocks"),
+	CHOICE("clock-source", clock_source, "CLOCK", clock_choices,
+	    CLOCK_SOURCE_MONOTONIC, "clock of thresholds"),
+
+	{ .name = "allow-uid", .type = OPTION_UID, AT(allow_uids),
+	  .value = "USER", IN_GROUP("Who may beat"),
+	  .help = "also accept agents of this user; repeatable" },
+	{ .name = "allow-gid", .type = OPTION_GID, AT(allow_gids),
+	  .value = "GROUP",
+	  .help = "also accept agents of this group; repeatable" },
+	SWITCH("allow-cross-namespace-agents", allow_cross_namespace,
+	    "accept and recover agents of other pid namespaces"),
+	SWITCH("strict-namespace-check", strict_namespace,
+	    "end with 1 when an agent is of another pid namespace"),
+
+	{ .name = "tracker-capacity", .type = OPTION_U32, AT(tracker_capacity),
+	  .value = "N", .min = 1, .max = TRACKER_CAPACITY_MAX,
+	  .def = TRACKER_CAPACITY_DEFAULT, IN_GROUP("Limits"),
+	  .help = "agents tracked at most" },
+	U32("eviction-scan-window", eviction_scan_window, "N", 1, 4096, 256,
+	    "agents looked at to make room for one"),
+	CHOICE("tracker-eviction-policy", eviction_policy, "POLICY",
+	    eviction_choices, TRACKER_EVICT_STRICT,
+	    "whom to evict when the table is full"),
+	U32("max-beat-rate", max_beat_rate, "N", 0, UINT32_MAX, 100,
+	    "beats a second accepted of one agent; 0: any"),
+	U32("global-beat-rate", global_beat_rate, "N", 0, UINT32_MAX, 5000,
+	    "beats a second accepted of all; 0: any"),
+	U32("global-beat-burst", global_beat_burst, "N", 0, UINT32_MAX, 10000,
+	    "how many of them may come at once; 0: any"),
+
+	{ .name = "export-file", .type = OPTION_TEXT, AT(export_file),
+	  .value = "PATH", IN_GROUP("Events"),
+	  .help = "append every event to this file" },
+	U64("export-file-max-bytes", export_file_max_bytes, "BYTES", 4096,
+	    UINT64_MAX, 0, "rotate it at this size, keeping five; else never"),
+	U32("export-file-sync-every", export_file_sync_every, "N", 0,
+	    UINT32_MAX, 0, "sync it to disk each N events; 0: never"),
+	CHOICE("export-events", export_events, "WHICH", events_choices,
+	    OPTIONS_EVENTS_ALL,
+	    "kinds of event: all, or those of the reference"),
+	CHOICE("log-format", log_format, "FORMAT", format_choices, LOG_PLAIN,
+	    "lines on stderr"),
+	CHOICE("log-level", log_level, "LEVEL", level_choices, LOG_INFO,
+	    "least level that is logged"),
+
+	{ .name = "prom-addr", .type = OPTION_ADDRESS, AT(prom_addr),
+	  .value = "IP:PORT", IN_GROUP("Metrics"),
+	  .help = "serve /metrics, /healthz and /readyz; port 0 is chosen" },
+	TEXT("prom-token-file", prom_token_file, "PATH",
+	    "file with the bearer token, 64 hex digits, mode 0600"),
+	U32("prom-rate-limit-per-sec", prom_rate_limit_per_sec, "N", 0,
+	    UINT32_MAX, 5, "requests a second of one address; 0: any"),
+	U32("prom-rate-limit-burst", prom_rate_limit_burst, "N", 0, UINT32_MAX,
+	    10, "how many of them may come at once; 0: any"),
+	U64("scrape-budget-ms", scrape_budget_ms, "MS", 50, 60000, 250,
+	    "count passes whose HTTP part took longer"),
+	U64("iteration-budget-ms", iteration_budget_ms, "MS", 50, 60000, 250,
+	    "count passes that took longer"),
+
+	{ .name = "recovery-exec", .type = OPTION_TEXT, AT(recovery_exec),
+	  .value = "COMMAND", IN_GROUP("Recovery"),
+	  .help = "run when an agent stalls; split on blanks, no shell" },
+	TEXT("recovery-exec-file", recovery_exec_file, "PATH",
+	    "the same, read from a file of mode 0600"),
+	TEXT("recovery-cmd", recovery_cmd, "COMMAND",
+	    "the same, split by the shell's quoting rules, no shell"),
+	U64("recovery-debounce-ms", recovery_debounce_ms, "MS", 0, UINT64_MAX,
+	    1000, "least time between two runs for one agent"),
+	U64("recovery-timeout-ms", recovery_timeout_ms, "MS", 100, UINT64_MAX,
+	    0, "end a command that runs longer; else never"),
+	{ .name = "recovery-env", .type = OPTION_ENV, AT(recovery_env),
+	  .value = "KEY=VALUE",
+	  .help = "add to the command's environment; repeatable" },
+	SWITCH("recovery-inherit-env", recovery_inherit_env,
+	    "hand our own environment on to the command"),
+	SWITCH("recovery-capture-stdio", recovery_capture_stdio,
+	    "accepted for compatibility; output is always kept"),
+	U32("recovery-capture-bytes", recovery_capture_bytes, "BYTES", 1,
+	    1048576, 4096, "output counted of one command at most"),
+	SWITCH("recovery-on-exit", recovery_on_exit,
+	    "run it when an agent's process ends, not at its deadline"),
+
+	{ .name = "shutdown-after-secs", .type = OPTION_U64,
+	  AT(shutdown_after_secs), .value = "SECS", .max = UINT64_MAX,
+	  IN_GROUP("Running"), .help = "end cleanly after so long" },
+	U64("shutdown-grace-ms", shutdown_grace_ms, "MS", 100, 60000, 5000,
+	    "how long to wait at the end for killed commands"),
+	CHOICE("signal-handler-mode", signal_handler_mode, "MODE",
+	    signal_choices, 1, "accepted for compatibility"),
+	SWITCH("check", check,
+	    "check options and secret files, bind nothing, and end"),
+	SWITCH("version", version, "print the version and end"),
+	SWITCH("help", help, "print this text and end"),
+
+	REMOVED("recovery-cmd-file", "--recovery-exec-file"),
+	REMOVED("i-accept-shell-risk", "--recovery-exec (no shell is used)"),
+	REMOVED("key-env", "--key-file (a file of mode 0600)"),
+	REMOVED("accepted-key-env", "--accepted-key-file (a file of mode "
+				    "0600)"),
+	REMOVED("master-key-env", "--master-key-file (a file of mode 0600)"),
+	/* clang-format on */
+};
+
+const size_t options_table_count = ARRAY_SIZE(options_table);

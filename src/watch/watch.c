@@ -1,0 +1,429 @@
+#include "watch/watch.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/prng.h"
+#include "base/text.h"
+#include "base/util.h"
+#include "varta/version.h"
+#include "watch/ports.h"
+
+enum {
+	WATCH_QUEUE_LEN_GOOD = 512, /* datagrams; less is worth a warning */
+	WATCH_SECRET_BYTES = 8192   /* the largest secret file */
+};
+
+struct watch {
+	const struct options *options;
+	const struct watch_secrets *secrets;
+	struct stats stats;
+	struct metrics_gauges gauges;
+	struct loop_clock clock;
+	struct sdnotify notify;
+	struct unix_in *unix_in;
+	struct unix_in_facts facts;
+	struct process_set *processes;
+	struct tell *tell;
+	struct act_options act;
+	char *env[OPTIONS_ENV_MAX + 1]; /* --recovery-env, NULL-ended */
+	struct observer *observer;
+	struct http *http;
+	struct loop *loop;
+};
+
+/* Read a secret file and cut the white space at its ends. */
+static int
+read_secret(const char *option, const char *path, char *buf, size_t size)
+{
+	struct file_fault fault;
+	ssize_t n = file_read_secret(path, buf, size, &fault);
+
+	if (n < 0) {
+		log_error("--%s: file '%s': %s", option, path,
+		    fault.text[0] != '\0' ? fault.text : strerror((int)-n));
+		return (int)n;
+	}
+	while (n > 0 && strchr(" \t\r\n", buf[n - 1]) != NULL)
+		buf[--n] = '\0';
+	memmove(buf, buf + strspn(buf, " \t\r\n"),
+	    strlen(buf + strspn(buf, " \t\r\n")) + 1);
+	return 0;
+}
+
+static int
+read_token(const struct options *options, struct watch_secrets *ret)
+{
+	char text[WATCH_SECRET_BYTES];
+	int r;
+
+	if (options->prom_token_file == NULL)
+		return 0;
+	r = read_secret(
+	    "prom-token-file", options->prom_token_file, text, sizeof(text));
+	if (r == 0) {
+		r = text_hex_to_bytes(
+		    text, strlen(text), ret->token, sizeof(ret->token));
+		if (r < 0)
+			log_error("--prom-token-file: file '%s': must hold 64 "
+				  "hexadecimal digits",
+			    options->prom_token_file);
+	}
+	explicit_bzero(text, sizeof(text));
+	return r;
+}
+
+static int
+read_command(const struct options *options, struct watch_secrets *ret)
+{
+	const char *option = "recovery-exec";
+	struct command_fault fault = { "" };
+	char text[WATCH_SECRET_BYTES];
+	int r;
+
+	ret->command_source = "inline";
+	if (options->recovery_cmd != NULL) {
+		option = "recovery-cmd";
+		r = command_split_quoted(
+		    options->recovery_cmd, &ret->command, &fault);
+	} else if (options->recovery_exec != NULL) {
+		r = command_split_blanks(
+		    options->recovery_exec, &ret->command, &fault);
+	} else {
+		option = "recovery-exec-file";
+		ret->command_source = options->recovery_exec_file;
+		r = read_secret(
+		    option, options->recovery_exec_file, text, sizeof(text));
+		if (r < 0)
+			return r;
+		r = command_split_blanks(text, &ret->command, &fault);
+		explicit_bzero(text, sizeof(text));
+	}
+	if (r == 0)
+		r = command_check(ret->command.argv, &fault);
+	if (r < 0)
+		log_error("--%s: %s", option, fault.text);
+	return r;
+}
+
+int
+watch_read_secrets(const struct options *options, struct watch_secrets *ret)
+{
+	int r;
+
+	*ret = (struct watch_secrets){ 0 };
+	r = read_token(options, ret);
+	if (r < 0 || !options_has_recovery(options))
+		return r;
+	return read_command(options, ret);
+}
+
+void
+watch_forget_secrets(struct watch_secrets *secrets)
+{
+	explicit_bzero(secrets, sizeof(*secrets));
+}
+
+static int
+open_socket(struct watch *w)
+{
+	const struct unix_in_options options = {
+		.path = w->options->socket_path,
+		.mode = w->options->socket_mode,
+		.rcvbuf_bytes = w->options->uds_rcvbuf_bytes,
+	};
+	struct unix_in_fault fault;
+	int r = unix_in_open(&options, &w->unix_in, &w->facts, &fault);
+
+	if (r < 0) {
+		log_error("--socket: %s", fault.text);
+		return r;
+	}
+	if (w->facts.took_over_stale)
+		log_info("socket '%s': left behind by an observer that is "
+			 "gone, taken over",
+		    options.path);
+	if (w->facts.dir_sync_failed) {
+		w->stats.socket_dir_fsync_failed++;
+		log_warn("socket '%s': its folder could not be synced to disk",
+		    options.path);
+	}
+	if (w->facts.queue_len != 0 &&
+	    w->facts.queue_len < WATCH_QUEUE_LEN_GOOD)
+		log_warn("the kernel queues only %u beats "
+			 "(net.unix.max_dgram_qlen); agents that beat at the "
+			 "same moment will have beats refused: put "
+			 "'net.unix.max_dgram_qlen = %d' into "
+			 "/etc/sysctl.d/varta.conf and restart",
+		    w->facts.queue_len, WATCH_QUEUE_LEN_GOOD);
+	return 0;
+}
+
+static int
+open_events(struct watch *w)
+{
+	const struct tell_options options = {
+		.export_path = w->options->export_file,
+		.export_max_bytes = w->options->export_file_max_bytes,
+		.export_sync_every = w->options->export_file_sync_every,
+		.export_reference_only =
+		    w->options->export_events == OPTIONS_EVENTS_REFERENCE,
+	};
+	struct tell_fault fault;
+	int r = tell_open(&options, &w->stats, &w->tell, &fault);
+
+	if (r < 0)
+		log_error("--export-file: %s", fault.text);
+	return r;
+}
+
+static void
+set_policy(const struct watch *w, struct intake_policy *policy)
+{
+	const struct options *o = w->options;
+
+	_Static_assert((int)OPTIONS_IDS_MAX == (int)INTAKE_POLICY_IDS,
+	    "as many ids as the intake takes");
+	*policy = (struct intake_policy){
+		.own_uid = (uint32_t)geteuid(),
+		.n_allowed_uids = o->allow_uids.n,
+		.n_allowed_gids = o->allow_gids.n,
+		.pid_max = process_pid_max(),
+		.refuse_pid_zero = true,
+	};
+	memcpy(policy->allowed_uids, o->allow_uids.ids,
+	    sizeof(policy->allowed_uids));
+	memcpy(policy->allowed_gids, o->allow_gids.ids,
+	    sizeof(policy->allowed_gids));
+}
+
+static void
+set_recovery(struct watch *w, uint32_t own_pid_namespace)
+{
+	const struct options *o = w->options;
+
+	memcpy(w->env, o->recovery_env, sizeof(w->env));
+	if (o->recovery_inherit_env)
+		log_warn("--recovery-inherit-env: recovery commands get our "
+			 "whole environment");
+	w->act = (struct act_options){
+		.command.argv = w->secrets->command.argv,
+		.command.source = w->secrets->command_source,
+		.env = w->env,
+		.inherit_env = o->recovery_inherit_env,
+		.debounce_ns = u64_mul_sat(o->recovery_debounce_ms, NS_PER_MS),
+		.timeout_ns = u64_mul_sat(o->recovery_timeout_ms, NS_PER_MS),
+		.capture_bytes = o->recovery_capture_bytes,
+		.capacity = o->tracker_capacity,
+		.shutdown_grace_ns = o->shutdown_grace_ms * NS_PER_MS,
+		.allow_cross_namespace = o->allow_cross_namespace,
+		.own_pid_namespace = own_pid_namespace,
+	};
+}
+
+static int
+open_observer(struct watch *w)
+{
+	struct observer_ports ports = {
+		.now_ns = loop_now_ns,
+		.clock_ctx = &w->clock,
+		.host = ports_host(w->processes),
+		.told = ports_told,
+		.own_pid_namespace = process_pid_namespace(0),
+		.source =
+		    unix_in_source(w->unix_in, &w->stats.injected_descriptors),
+		.queue_len = w->facts.queue_len,
+		.tell = w->tell,
+	};
+	int r = prng_entropy(ports.seed, sizeof(ports.seed));
+
+	if (r < 0) {
+		log_error("no random bytes from the kernel: %s", strerror(-r));
+		return r;
+	}
+	set_policy(w, &ports.policy);
+	if (w->secrets->command.argc > 0) {
+		set_recovery(w, ports.own_pid_namespace);
+		ports.recovery = &w->act;
+	}
+	w->gauges = (struct metrics_gauges){
+		.queue_len = w->facts.queue_len,
+		.uds_rcvbuf_bytes = w->facts.rcvbuf_bytes,
+		.pid_max = ports.policy.pid_max,
+		.tracker_capacity = w->options->tracker_capacity,
+		.scan_window = w->options->eviction_scan_window,
+	};
+	r = observer_new(w->options, &ports, &w->stats, &w->observer);
+	if (r < 0)
+		log_error("cannot make tables for %" PRIu32 " agents: %s",
+		    w->options->tracker_capacity, strerror(-r));
+	return r;
+}
+
+static int
+open_http(struct watch *w)
+{
+	const struct options *o = w->options;
+	struct http_options options = {
+		.address = (const struct sockaddr *)&o->prom_addr.storage,
+		.address_len = o->prom_addr.len,
+		.has_token = o->prom_token_file != NULL,
+		.rate_per_s = o->prom_rate_limit_per_sec,
+		.rate_burst = o->prom_rate_limit_burst,
+		.scrape_budget_ns = o->scrape_budget_ms * NS_PER_MS,
+	};
+	struct metrics_source source =
+	    observer_metrics(w->observer, &w->gauges);
+	struct http_fault fault;
+	int r;
+
+	if (!o->prom_addr.given)
+		return 0;
+	if (!http_is_available()) {
+		log_error("--prom-addr: this build has no HTTP");
+		return -EOPNOTSUPP;
+	}
+	memcpy(options.token, w->secrets->token, sizeof(options.token));
+	r = http_open(&options, &source, &w->stats, &w->http, &fault);
+	explicit_bzero(options.token, sizeof(options.token));
+	if (r < 0) {
+		log_error("--prom-addr: %s", fault.text);
+		return r;
+	}
+	if (!options.has_token)
+		log_warn("metrics on %s are open to every user of this host: "
+			 "no --prom-token-file",
+		    http_bound_address(w->http));
+	else if (!options_address_is_loopback(&o->prom_addr))
+		log_warn("metrics on %s are reachable from other hosts, "
+			 "without encryption (non-loopback address)",
+		    http_bound_address(w->http));
+	(void)printf("%s\n", http_bound_address(w->http));
+	(void)fflush(stdout);
+	return 0;
+}
+
+static int
+open_loop(struct watch *w)
+{
+	const struct options *o = w->options;
+	const struct loop_options options = {
+		.observer = w->observer,
+		.http = w->http,
+		.gauges = &w->gauges,
+		.stats = &w->stats,
+		.intake_fd = unix_in_fd(w->unix_in),
+		.process_fd = process_set_fd(w->processes),
+		.clock = w->clock.source,
+		.origin_ns = w->clock.origin_ns,
+		.end_at_ns = o->shutdown_after_given
+				 ? u64_mul_sat(o->shutdown_after_secs, NS_PER_S)
+				 : NS_NEVER,
+		.scrape_budget_ns = o->scrape_budget_ms * NS_PER_MS,
+	};
+	int r = loop_open(&options, &w->loop);
+
+	if (r < 0)
+		log_error("cannot make the event loop: %s", strerror(-r));
+	return r;
+}
+
+static int
+open_processes(struct watch *w)
+{
+	int r = process_set_open(&w->processes);
+
+	if (r < 0)
+		log_error("cannot watch processes: %s", strerror(-r));
+	return r;
+}
+
+static int
+open_notify(struct watch *w)
+{
+	int r = sdnotify_open(&w->notify, getenv("NOTIFY_SOCKET"));
+
+	/* A manager that cannot be told is no reason not to watch. */
+	if (r < 0)
+		log_warn("NOTIFY_SOCKET '%s': %s", getenv("NOTIFY_SOCKET"),
+		    strerror(-r));
+	return 0;
+}
+
+int
+watch_open(const struct options *options, const struct watch_secrets *secrets,
+    struct watch **ret)
+{
+	static int (*const steps[])(struct watch * w) = {
+		open_notify,
+		open_socket,
+		open_processes,
+		open_events,
+		open_observer,
+		open_http,
+		open_loop,
+	};
+	struct watch *w = calloc(1, sizeof(*w));
+	int r = 0;
+
+	if (w == NULL) {
+		log_error("out of memory");
+		return -ENOMEM;
+	}
+	w->options = options;
+	w->secrets = secrets;
+	w->notify.fd = -1;
+	w->clock.source = (enum clock_source)options->clock_source;
+	w->clock.origin_ns = clock_now_ns(w->clock.source);
+	(void)fd_raise_limit();
+	for (size_t i = 0; i < ARRAY_SIZE(steps) && r == 0; i++)
+		r = steps[i](w);
+	if (r < 0) {
+		watch_close(w);
+		return r;
+	}
+	*ret = w;
+	return 0;
+}
+
+int
+watch_run(struct watch *w)
+{
+	const struct options *o = w->options;
+	int r;
+
+	log_info("started: varta-watch %s, pid %ld, socket '%s' mode %04o, "
+		 "threshold %" PRIu64 " ms, %" PRIu32 " agents at most, "
+		 "metrics %s",
+	    VARTA_VERSION, (long)getpid(), o->socket_path, o->socket_mode,
+	    o->threshold_ms, o->tracker_capacity,
+	    w->http != NULL ? http_bound_address(w->http) : "off");
+	sdnotify_send(&w->notify, "READY=1\n");
+	r = loop_run(w->loop);
+	if (r < 0)
+		log_error("--strict-namespace-check: an agent of another pid "
+			  "namespace has sent a beat");
+	return r;
+}
+
+void
+watch_close(struct watch *w)
+{
+	if (w == NULL)
+		return;
+	sdnotify_send(&w->notify, "STOPPING=1\n");
+	loop_close(w->loop);
+	http_close(w->http);
+	observer_free(w->observer);
+	tell_close(w->tell);
+	process_set_close(w->processes);
+	unix_in_close(w->unix_in);
+	sdnotify_close(&w->notify);
+	free(w);
+}
