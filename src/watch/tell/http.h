@@ -22,6 +22,9 @@ enum {
 	HTTP_CONNECTIONS_PER_ADDRESS = 16,
 	HTTP_CONNECTION_BYTES = 32768, /* request and headers */
 	HTTP_DEADLINE_MS = 10000,
+	HTTP_PASS_MS = 1, /* of http_serve(), unless one step is longer */
+	HTTP_ACCEPTS_A_PASS = 32,
+	HTTP_ACCEPT_PAUSE_MS = 1000, /* after running out of descriptors */
 	HTTP_TOKEN_BYTES = 32
 };
 
@@ -47,9 +50,13 @@ bool http_is_available(void);
 /* Bind and listen. 0 or -errno with fault filled in. source is copied, what it
  * points to is borrowed. */
 int http_open(const struct http_options *options,
-    const struct metrics_source *source, struct stats *stats,
-    struct http **ret, struct http_fault *fault);
+    const struct metrics_source *source, struct stats *stats, struct http **ret,
+    struct http_fault *fault);
 void http_close(struct http *h); /* takes NULL */
+
+/* From now on this token is asked for. */
+void http_set_token(
+    struct http *h, const uint8_t token[static HTTP_TOKEN_BYTES]);
 
 /* The address bound, "127.0.0.1:9100" or "[::1]:9100"; port 0 is resolved. */
 const char *http_bound_address(const struct http *h);
@@ -57,7 +64,11 @@ const char *http_bound_address(const struct http *h);
 /* Readable when http_serve() has work. */
 int http_fd(const struct http *h);
 
-/* Do what is ready, within the budget of one pass. */
+/*
+ * Do what is ready, for about HTTP_PASS_MS; what is left then is counted and
+ * http_next_ns() asks for another pass at once. now_ns is the observer's time.
+ * A connection beyond the limits is closed unanswered and counted as drained.
+ */
 void http_serve(struct http *h, uint64_t now_ns);
 
 /* When http_serve() must run without readiness (time-outs, bodies under way);

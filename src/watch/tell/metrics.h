@@ -5,6 +5,10 @@
  * Rendering goes in pieces over a snapshot, so that a large table never holds
  * up the loop: metrics_render() writes as much as fits and goes on where it
  * stopped. Families and labels of the reference keep their names.
+ *
+ * Counters and gauges are those of the start of a rendering, values of agents
+ * those of the moment of their row. Rows go by pid with up to 4,096 agents,
+ * else in the order of the table.
  */
 #ifndef WATCH_TELL_METRICS_H
 #define WATCH_TELL_METRICS_H
@@ -16,16 +20,18 @@
 #include "watch/event.h"
 #include "watch/stats.h"
 
+enum { METRICS_PIECE_MIN = 1024 }; /* no line is longer */
+
 /* Values that are not counters. Kept current by the observer. */
 struct metrics_gauges {
-	uint64_t started_ns;	   /* on the observer's clock */
+	uint64_t started_ns; /* on the observer's clock */
 	uint64_t last_pass_wall_ms;
-	uint64_t queue_len;	   /* net.unix.max_dgram_qlen; 0 unknown */
+	uint64_t queue_len; /* net.unix.max_dgram_qlen; 0 unknown */
 	uint64_t uds_rcvbuf_bytes;
 	uint64_t pid_max;
 	uint64_t tracker_capacity;
 	uint64_t scan_window;
-	uint64_t agents;	   /* tracked now */
+	uint64_t agents; /* tracked now */
 };
 
 /* Where the values come from; all borrowed. */
@@ -50,9 +56,9 @@ void metrics_render_free(struct metrics_render *r); /* takes NULL */
 
 /*
  * Write the next piece into out, whole lines only, at most size bytes (at
- * least 1024) and at most max_agents rows. Returns the bytes written; 0 with
- * *ret_done true at the end. May return 0 with *ret_done false after a portion
- * of slots without agents.
+ * least METRICS_PIECE_MIN) and after at most max_agents looks at agents (at
+ * least 1). Returns the bytes written; 0 with *ret_done true at the end. May
+ * return 0 with *ret_done false after a portion of slots that gave no row.
  */
 size_t metrics_render(struct metrics_render *r, char *out, size_t size,
     uint32_t max_agents, bool *ret_done);

@@ -14,8 +14,8 @@
 #include "watch/stats.h"
 
 struct tell_options {
-	const char *export_path; /* NULL: no event file */
-	uint64_t export_max_bytes; /* 0: never rotated */
+	const char *export_path;    /* NULL: no event file */
+	uint64_t export_max_bytes;  /* 0: never rotated */
 	uint32_t export_sync_every; /* fdatasync each so many; 0 never */
 	bool export_reference_only; /* leave out join, resume, exit, leave */
 };

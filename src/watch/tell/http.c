@@ -1,0 +1,367 @@
+#include "watch/tell/http.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include <microhttpd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/prng.h"
+#include "base/util.h"
+#include "watch/tell/answer.h"
+#include "watch/tell/listener.h"
+#include "watch/tell/ratelimit.h"
+#include "watch/tell/words.h"
+
+_Static_assert((int)HTTP_TOKEN_BYTES == (int)AUTH_TOKEN_BYTES, "one token");
+
+/* One connection, from accept to close. */
+struct place {
+	int fd;   /* the library's; -1: free */
+	bool cut; /* its time was over; waits to be closed */
+	uint64_t until_ns;
+	struct ratelimit_key address;
+};
+
+struct http {
+	struct MHD_Daemon *daemon;
+	struct stats *stats;
+	uint64_t scrape_budget_ns;
+	int epoll_fd; /* of the listener and of the library's epoll */
+	int listen_fd;
+	uint64_t accept_again_ns; /* 0: accepting */
+	struct answer answer;
+	struct place places[HTTP_CONNECTIONS];
+	char name[LISTENER_NAME_BYTES];
+};
+
+bool
+http_is_available(void)
+{
+	return true;
+}
+
+/* A free place, if neither all nor this address' share of them are taken. */
+static struct place *
+find_place(struct http *h, struct ratelimit_key address)
+{
+	struct place *found = NULL;
+	unsigned n_of_address = 0;
+	size_t i;
+
+	for (i = 0; i < HTTP_CONNECTIONS; i++) {
+		if (h->places[i].fd < 0)
+			found = &h->places[i];
+		else if (ratelimit_key_equal(h->places[i].address, address))
+			n_of_address++;
+	}
+	return n_of_address < HTTP_CONNECTIONS_PER_ADDRESS ? found : NULL;
+}
+
+/* The library tells when it is done with a socket, just before closing it. */
+static void
+notify(void *cls, struct MHD_Connection *connection, void **socket_context,
+    enum MHD_ConnectionNotificationCode what)
+{
+	const union MHD_ConnectionInfo *info;
+	struct http *h = cls;
+	size_t i;
+
+	(void)socket_context;
+	if (what != MHD_CONNECTION_NOTIFY_CLOSED)
+		return;
+	info = MHD_get_connection_info(
+	    connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	for (i = 0; i < HTTP_CONNECTIONS; i++)
+		if (h->places[i].fd == info->connect_fd)
+			h->places[i].fd = -1;
+}
+
+static int
+watch_fd(struct http *h, int fd)
+{
+	struct epoll_event ev = { .events = EPOLLIN };
+
+	return epoll_ctl(h->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
+}
+
+static int
+start_daemon(struct http *h)
+{
+	const union MHD_DaemonInfo *info;
+
+	/* No time-out of the library: our deadline is the stricter one. */
+	h->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET,
+	    0, NULL, NULL, answer_request, &h->answer,
+	    MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTP_CONNECTIONS,
+	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_CONNECTION_BYTES,
+	    MHD_OPTION_NOTIFY_CONNECTION, notify, h, MHD_OPTION_END);
+	if (h->daemon == NULL)
+		return -ENOMEM;
+	info = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+	return watch_fd(h, info->epoll_fd);
+}
+
+static int
+make_limit(struct http *h, const struct http_options *options)
+{
+	struct ratelimit_options limit = {
+		.per_s = options->rate_per_s,
+		.burst = options->rate_burst,
+	};
+	void *mem;
+	int r;
+
+	r = prng_entropy(&limit.seed, sizeof(limit.seed));
+	if (r < 0)
+		return r;
+	mem = malloc(ratelimit_size());
+	if (mem == NULL)
+		return -ENOMEM;
+	h->answer.limit = ratelimit_init(mem, &limit);
+	return 0;
+}
+
+static int
+open_all(
+    struct http *h, const struct http_options *options, const char **ret_what)
+{
+	int r;
+
+	*ret_what = "cannot listen";
+	r = listener_open(options->address, options->address_len, h->name);
+	if (r < 0)
+		return r;
+	h->listen_fd = r;
+
+	*ret_what = "cannot serve";
+	h->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (h->epoll_fd < 0)
+		return -errno;
+	r = watch_fd(h, h->listen_fd);
+	if (r == 0)
+		r = make_limit(h, options);
+	if (r == 0)
+		r = start_daemon(h);
+	return r;
+}
+
+int
+http_open(const struct http_options *options,
+    const struct metrics_source *source, struct stats *stats, struct http **ret,
+    struct http_fault *fault)
+{
+	const char *what = "";
+	struct http *h;
+	size_t i;
+	int r;
+
+	h = calloc(1, sizeof(*h));
+	if (h == NULL) {
+		(void)snprintf(fault->text, sizeof(fault->text),
+		    "metrics address: %s", words_error(-ENOMEM));
+		return -ENOMEM;
+	}
+	h->stats = stats;
+	h->scrape_budget_ns = options->scrape_budget_ns;
+	h->epoll_fd = -1;
+	h->listen_fd = -1;
+	for (i = 0; i < HTTP_CONNECTIONS; i++)
+		h->places[i].fd = -1;
+	h->answer.source = *source;
+	h->answer.stats = stats;
+	if (options->has_token)
+		http_set_token(h, options->token);
+
+	r = open_all(h, options, &what);
+	if (r < 0) {
+		(void)snprintf(fault->text, sizeof(fault->text),
+		    "metrics address '%s': %s: %s", h->name, what,
+		    words_error(r));
+		http_close(h);
+		return r;
+	}
+	*ret = h;
+	return 0;
+}
+
+void
+http_close(struct http *h)
+{
+	if (h == NULL)
+		return;
+	if (h->daemon != NULL)
+		MHD_stop_daemon(h->daemon);
+	fd_close(&h->epoll_fd);
+	fd_close(&h->listen_fd);
+	free(h->answer.limit);
+	explicit_bzero(h->answer.token, sizeof(h->answer.token));
+	free(h);
+}
+
+void
+http_set_token(struct http *h, const uint8_t token[static HTTP_TOKEN_BYTES])
+{
+	memcpy(h->answer.token, token, sizeof(h->answer.token));
+	h->answer.has_token = true;
+}
+
+const char *
+http_bound_address(const struct http *h)
+{
+	return h->name;
+}
+
+int
+http_fd(const struct http *h)
+{
+	return h->epoll_fd;
+}
+
+/*
+ * Look at the listener or do not: while there are no descriptors left, it
+ * stays readable and would keep the loop awake.
+ */
+static void
+set_accepting(struct http *h, bool accepting)
+{
+	struct epoll_event ev = { .events = accepting ? EPOLLIN : 0 };
+
+	/* Cannot fail: the listener is registered, and MOD allocates nothing.
+	 */
+	(void)epoll_ctl(h->epoll_fd, EPOLL_CTL_MOD, h->listen_fd, &ev);
+}
+
+/* Take one connection. 0, or -errno when there is none to take. */
+static int
+accept_one(struct http *h, uint64_t now_ns)
+{
+	union {
+		struct sockaddr any;
+		struct sockaddr_storage storage;
+	} peer;
+	socklen_t len = sizeof(peer);
+	struct ratelimit_key address;
+	struct place *place;
+	int fd;
+
+	fd = accept4(
+	    h->listen_fd, &peer.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+
+	address = ratelimit_key_of(&peer.any);
+	place = find_place(h, address);
+	if (place == NULL) {
+		h->stats->prom_dropped[STATS_PROM_DRAIN]++;
+		fd_close(&fd);
+		return 0;
+	}
+	*place = (struct place){
+		.fd = fd,
+		.until_ns = u64_add_sat(now_ns, HTTP_DEADLINE_MS * NS_PER_MS),
+		.address = address,
+	};
+	/* Owns the socket from here on, and closes it when this fails. */
+	if (MHD_add_connection(h->daemon, fd, &peer.any, len) != MHD_YES)
+		place->fd = -1;
+	return 0;
+}
+
+static void
+accept_new(struct http *h, uint64_t now_ns)
+{
+	int i, r;
+
+	if (h->accept_again_ns != 0) {
+		if (now_ns < h->accept_again_ns)
+			return;
+		h->accept_again_ns = 0;
+		set_accepting(h, true);
+	}
+	for (i = 0; i < HTTP_ACCEPTS_A_PASS; i++) {
+		r = accept_one(h, now_ns);
+		if (r == -EAGAIN)
+			return;
+		/* Those of one connection that was there and is no more pass;
+		 * all else would come again at once. */
+		if (r < 0 && r != -ECONNABORTED && r != -EINTR &&
+		    r != -EPROTO && r != -EPERM) {
+			log_limited(LOG_KIND_PROM_SERVE, now_ns, LOG_ERROR,
+			    &(struct log_fields){ .error = words_error(r) },
+			    "metrics address '%s': cannot accept", h->name);
+			h->accept_again_ns = u64_add_sat(
+			    now_ns, HTTP_ACCEPT_PAUSE_MS * NS_PER_MS);
+			set_accepting(h, false);
+			return;
+		}
+	}
+}
+
+/* The library sees the end of the connection and closes it. */
+static void
+cut_overdue(struct http *h, uint64_t now_ns)
+{
+	struct place *place;
+	size_t i;
+
+	for (i = 0; i < HTTP_CONNECTIONS; i++) {
+		place = &h->places[i];
+		if (place->fd < 0 || place->cut || now_ns < place->until_ns)
+			continue;
+		place->cut = true;
+		(void)shutdown(place->fd, SHUT_RDWR);
+	}
+}
+
+/* True when the library has work that no descriptor will tell of. */
+static bool
+has_work(const struct http *h)
+{
+	MHD_UNSIGNED_LONG_LONG wait_ms;
+
+	return MHD_get_timeout(h->daemon, &wait_ms) == MHD_YES && wait_ms == 0;
+}
+
+void
+http_serve(struct http *h, uint64_t now_ns)
+{
+	const uint64_t begin_ns = clock_now_ns(CLOCK_SOURCE_MONOTONIC);
+	uint64_t spent_ns;
+
+	h->answer.now_ns = now_ns;
+	cut_overdue(h, now_ns);
+	accept_new(h, now_ns);
+	do {
+		(void)MHD_run(h->daemon);
+		spent_ns =
+		    u64_sub_sat(clock_now_ns(CLOCK_SOURCE_MONOTONIC), begin_ns);
+	} while (has_work(h) && spent_ns < HTTP_PASS_MS * NS_PER_MS);
+
+	if (has_work(h))
+		h->stats->scrape_budget_exhausted++;
+	if (spent_ns > h->scrape_budget_ns)
+		h->stats->scrape_budget_exceeded++;
+}
+
+uint64_t
+http_next_ns(const struct http *h, uint64_t now_ns)
+{
+	uint64_t next_ns = NS_NEVER;
+	size_t i;
+
+	if (has_work(h))
+		return now_ns;
+	if (h->accept_again_ns != 0)
+		next_ns = h->accept_again_ns;
+	for (i = 0; i < HTTP_CONNECTIONS; i++)
+		if (h->places[i].fd >= 0 && !h->places[i].cut)
+			next_ns = u64_min(next_ns, h->places[i].until_ns);
+	return next_ns;
+}

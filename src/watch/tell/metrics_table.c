@@ -1,0 +1,418 @@
+#include "watch/tell/metrics_table.h"
+
+#include <stddef.h>
+
+#include "base/log.h"
+#include "base/util.h"
+
+/* The words of labels, in the order of the arrays whose elements they name. */
+
+static const char *const decode_kinds[STATS_DECODE_COUNT] = {
+	[STATS_BAD_MAGIC] = "bad_magic",
+	[STATS_BAD_VERSION] = "bad_version",
+	[STATS_BAD_STATUS] = "bad_status",
+	[STATS_BAD_PID] = "bad_pid",
+	[STATS_BAD_TIMESTAMP] = "bad_timestamp",
+	[STATS_BAD_NONCE] = "bad_nonce",
+	[STATS_STALL_ON_WIRE] = "stall_on_wire",
+	[STATS_BAD_CRC] = "bad_crc",
+};
+
+static const char *const limited_reasons[STATS_LIMITED_COUNT] = {
+	[STATS_LIMITED_PER_PID] = "per_pid",
+	[STATS_LIMITED_GLOBAL] = "global",
+};
+
+static const char *const out_of_order_causes[STATS_OUT_OF_ORDER_COUNT] = {
+	[STATS_NONCE_REPEATED] = "nonce_repeated",
+	[STATS_NONCE_REGRESSED] = "nonce_regressed",
+	[STATS_TERMINAL_REPLAYED] = "terminal_replayed",
+};
+
+static const char *const dropped_reasons[STATS_PROM_DROPPED_COUNT] = {
+	[STATS_PROM_DRAIN] = "drain",
+	[STATS_PROM_RATE_LIMIT] = "rate_limit",
+	[STATS_PROM_IP_TABLE_FULL] = "ip_table_full",
+};
+
+static const char *const stages[STATS_STAGE_COUNT] = {
+	[STATS_STAGE_DRAIN_PENDING] = "drain_pending",
+	[STATS_STAGE_POLL] = "poll",
+	[STATS_STAGE_MAINTENANCE] = "maintenance",
+	[STATS_STAGE_RECOVERY_REAP] = "recovery_reap",
+	[STATS_STAGE_SERVE_PENDING] = "serve_pending",
+	[STATS_STAGE_HOUSEKEEPING] = "housekeeping",
+};
+
+static const char *const stall_reasons[STALL_REASON_COUNT] = {
+	[STALL_SILENT] = "silent",
+	[STALL_GONE] = "gone",
+};
+
+static const char *const log_kinds[LOG_KIND_COUNT] = {
+	[LOG_KIND_FILE_EXPORT_IO] = "file_export_io",
+	[LOG_KIND_AUDIT_IO] = "audit_io",
+	[LOG_KIND_PROM_SERVE] = "prom_serve",
+	[LOG_KIND_HEARTBEAT_IO] = "heartbeat_io",
+	[LOG_KIND_AUDIT_RING_WARN] = "audit_ring_warn",
+	[LOG_KIND_AUDIT_RING_CRITICAL] = "audit_ring_critical",
+};
+
+static const char *const signal_modes[] = { "libc" };
+
+/* In the order of the reference, which is not that of the enum. */
+static const char *const outcome_words[] = {
+	"spawned",
+	"debounced",
+	"reaped_zero",
+	"reaped_nonzero",
+	"killed",
+	"spawn_failed",
+	"refused_unauthenticated_transport",
+	"refused_cross_namespace",
+	"refused_debounce_capacity",
+	"refused_outstanding_capacity",
+	"refused_socket_mode_only",
+	"skipped_agent_resumed",
+	"skipped_pid_recycled",
+	"skipped_stall_unverifiable",
+	"refused_stale_child_kill_failed",
+};
+
+static const enum recovery_outcome outcomes[] = {
+	RECOVERY_SPAWNED,
+	RECOVERY_DEBOUNCED,
+	RECOVERY_REAPED_ZERO,
+	RECOVERY_REAPED_NONZERO,
+	RECOVERY_KILLED,
+	RECOVERY_SPAWN_FAILED,
+	RECOVERY_REFUSED_UNAUTHENTICATED_TRANSPORT,
+	RECOVERY_REFUSED_CROSS_NAMESPACE,
+	RECOVERY_REFUSED_DEBOUNCE_CAPACITY,
+	RECOVERY_REFUSED_OUTSTANDING_CAPACITY,
+	RECOVERY_REFUSED_SOCKET_MODE_ONLY,
+	RECOVERY_SKIPPED_AGENT_RESUMED,
+	RECOVERY_SKIPPED_PID_RECYCLED,
+	RECOVERY_SKIPPED_STALL_UNVERIFIABLE,
+	RECOVERY_REFUSED_STALE_CHILD_KILL_FAILED,
+};
+
+_Static_assert(ARRAY_SIZE(outcomes) == ARRAY_SIZE(outcome_words),
+    "a word for each outcome");
+/* All but RECOVERY_REAP_FAILED, which counts as reaped_nonzero. */
+_Static_assert(
+    ARRAY_SIZE(outcomes) == RECOVERY_OUTCOME_COUNT - 1, "every outcome");
+
+static const char *const refusal_words[] = {
+	"unauthenticated_transport",
+	"cross_namespace_agent",
+	"debounce_capacity",
+	"outstanding_capacity",
+	"socket_mode_only",
+};
+
+static const enum recovery_outcome refusals[] = {
+	RECOVERY_REFUSED_UNAUTHENTICATED_TRANSPORT,
+	RECOVERY_REFUSED_CROSS_NAMESPACE,
+	RECOVERY_REFUSED_DEBOUNCE_CAPACITY,
+	RECOVERY_REFUSED_OUTSTANDING_CAPACITY,
+	RECOVERY_REFUSED_SOCKET_MODE_ONLY,
+};
+
+static uint64_t
+outcome_value(const struct family_values *v, size_t i)
+{
+	uint64_t n = v->stats.recovery[outcomes[i]];
+
+	if (outcomes[i] == RECOVERY_REAPED_NONZERO)
+		n += v->stats.recovery[RECOVERY_REAP_FAILED];
+	return n;
+}
+
+static uint64_t
+refusal_value(const struct family_values *v, size_t i)
+{
+	return v->stats.recovery[refusals[i]];
+}
+
+static uint64_t
+log_suppressed_value(const struct family_values *v, size_t i)
+{
+	(void)v;
+	return log_suppressed((enum log_kind)i);
+}
+
+static uint64_t
+uptime_value(const struct family_values *v, size_t i)
+{
+	(void)i;
+	return u64_sub_sat(v->now_ns, v->gauges.started_ns) / NS_PER_MS;
+}
+
+static uint64_t
+zero_value(const struct family_values *v, size_t i)
+{
+	(void)v;
+	(void)i;
+	return 0;
+}
+
+static uint64_t
+one_value(const struct family_values *v, size_t i)
+{
+	(void)v;
+	(void)i;
+	return 1;
+}
+
+static uint64_t
+agent_beats(const struct agent_view *agent)
+{
+	return agent->beats;
+}
+
+static uint64_t
+agent_stalls(const struct agent_view *agent)
+{
+	return agent->stalls;
+}
+
+static uint64_t
+agent_status(const struct agent_view *agent)
+{
+	return agent->status;
+}
+
+/* One line a family. */
+#define AT(field) .offset = offsetof(struct family_values, field)
+#define BY(l, list) .label = l, .words = (list), .n_words = ARRAY_SIZE(list)
+
+#define COUNTER(n, field, h)                                                   \
+	{                                                                      \
+		.name = n, .help = h, AT(stats.field)                          \
+	}
+#define COUNTER_BY(n, l, list, field, h)                                       \
+	{                                                                      \
+		.name = n, .help = h, BY(l, list), AT(stats.field)             \
+	}
+#define COUNTER_OF(n, l, list, function, h)                                    \
+	{                                                                      \
+		.name = n, .help = h, BY(l, list), .of_values = function       \
+	}
+#define COUNTER_NS(n, field, h)                                                \
+	{                                                                      \
+		.name = n, .help = h, .unit = FAMILY_NS, AT(stats.field)       \
+	}
+#define GAUGE(n, field, h)                                                     \
+	{                                                                      \
+		.name = n, .help = h, .type = FAMILY_GAUGE, AT(gauges.field)   \
+	}
+#define HISTOGRAM(n, field, h)                                                 \
+	{                                                                      \
+		.name = n, .help = h, .type = FAMILY_HISTOGRAM,                \
+		AT(stats.field)                                                \
+	}
+#define HISTOGRAM_BY(n, l, list, field, h)                                     \
+	{                                                                      \
+		.name = n, .help = h, .type = FAMILY_HISTOGRAM, BY(l, list),   \
+		AT(stats.field)                                                \
+	}
+
+/* A family of the reference whose cause cannot happen here. */
+#define ALWAYS_0(n, h)                                                         \
+	{                                                                      \
+		.name = n, .help = h, .of_values = zero_value                  \
+	}
+
+/* clang-format off */
+const struct family family_table[] = {
+	/* The families of the reference, in its order. */
+	{ .name = "varta_beats_total", .of_agent = agent_beats,
+	  .help = "Beats accepted from an agent; its row goes with its slot." },
+	{ .name = "varta_stalls_total", .of_agent = agent_stalls,
+	  .help = "Stalls of an agent; its row goes with its slot." },
+	{ .name = "varta_status", .of_agent = agent_status,
+	  .type = FAMILY_GAUGE,
+	  .help = "Status of an agent: 0 ok, 1 degraded, 2 critical, "
+		  "3 stalled." },
+	COUNTER("varta_tracker_evicted_total", evicted,
+	    "Silent agents that made room for another."),
+	COUNTER("varta_frame_auth_failures_total", frame_auth_failures,
+	    "Frames whose pid is not the one that the kernel names."),
+	COUNTER_BY("varta_decode_errors_total", "kind", decode_kinds,
+	    decode_errors,
+	    "Datagrams of the right length that are no frame."),
+	COUNTER("varta_io_errors_total", io_errors,
+	    "Errors while receiving, refused senders included."),
+	COUNTER("varta_ctrl_truncated_total", ctrl_truncated,
+	    "Datagrams whose control data was cut off."),
+	COUNTER("varta_tracker_capacity_exceeded_total", capacity_exceeded,
+	    "Beats of new agents dropped because the table was full."),
+	COUNTER("varta_tracker_eviction_scan_truncated_total",
+	    eviction_scan_truncated,
+	    "Searches for an agent to evict that ended without one."),
+	GAUGE("varta_tracker_capacity", tracker_capacity,
+	    "Agents that fit in the table."),
+	GAUGE("varta_tracker_eviction_scan_window_max", scan_window,
+	    "Slots looked at for one eviction."),
+	COUNTER_OF("varta_recovery_outcomes_total", "outcome", outcome_words,
+	    outcome_value,
+	    "Steps of recovery; reaped_nonzero includes failed waits."),
+	COUNTER("varta_recovery_duration_ns_sum", recovery_duration_ns,
+	    "Run time of recovery commands that were reaped, nanoseconds."),
+	COUNTER("varta_recovery_duration_count_total",
+	    recovery_duration_count,
+	    "Recovery commands in varta_recovery_duration_ns_sum."),
+	COUNTER_OF("varta_recovery_refused_total", "reason", refusal_words,
+	    refusal_value, "Recovery that was asked for and not allowed."),
+	COUNTER("varta_recovery_last_fired_evictions_total",
+	    recovery_ledger_evictions,
+	    "Debounce entries dropped after their window."),
+	COUNTER("varta_recovery_debounce_recycle_resets_total",
+	    recovery_debounce_recycle_resets,
+	    "Debounce windows ignored: the pid is another process's."),
+	COUNTER("varta_recovery_outstanding_recycle_resets_total",
+	    recovery_outstanding_recycle_resets,
+	    "Running commands given up: the pid is another process's."),
+	COUNTER("varta_recovery_spawn_budget_exceeded_total",
+	    recovery_spawn_budget_exceeded,
+	    "Passes that left recovery commands to be started later."),
+	ALWAYS_0("varta_recovery_invariant_violations_total",
+	    "Always 0: ours are assertions."),
+	COUNTER_OF("varta_log_suppressed_total", "kind", log_kinds,
+	    log_suppressed_value,
+	    "Log lines left out, at most one a second of a kind is written."),
+	COUNTER("varta_origin_conflict_total", origin_conflicts,
+	    "Beats of weaker origin than their agent's, dropped."),
+	COUNTER("varta_frame_namespace_mismatch_total",
+	    namespace_mismatches,
+	    "Frames from another pid namespace than the observer's."),
+	COUNTER("varta_frame_rejected_pid_above_max_total", pid_above_max,
+	    "Frames with a pid above the kernel's highest."),
+	GAUGE("varta_pid_max_current", pid_max,
+	    "Highest pid of the kernel; 4294967295 where unknown."),
+	COUNTER("varta_tracker_namespace_conflict_total",
+	    namespace_conflicts,
+	    "Beats from another pid namespace than their agent's."),
+	COUNTER("varta_tracker_pid_recycle_total", pid_recycled,
+	    "Agents retired because their pid is another process's."),
+	ALWAYS_0("varta_tracker_invariant_violations_total",
+	    "Always 0: ours are assertions."),
+	ALWAYS_0("varta_tracker_removed_pid_drops_total",
+	    "Always 0: rows are read from the table itself."),
+	ALWAYS_0("varta_tracker_pid_index_probe_exhausted_total",
+	    "Always 0: a look-up has no budget here."),
+	ALWAYS_0("varta_recovery_outstanding_probe_exhausted_total",
+	    "Always 0: a look-up has no budget here."),
+	COUNTER("varta_recovery_reap_truncated_total",
+	    recovery_reap_truncated,
+	    "Passes that left ended commands to be reaped later."),
+	COUNTER("varta_socket_bind_dir_fsync_failed_total",
+	    socket_dir_fsync_failed,
+	    "Failed syncs of the socket's folder."),
+	ALWAYS_0("varta_prom_ip_state_probe_exhausted_total",
+	    "Always 0: a look-up has no budget here."),
+	ALWAYS_0("varta_prom_pid_row_refused_total",
+	    "Always 0: rows are read from the table of agents itself."),
+	COUNTER("varta_truncated_datagrams_total", truncated_datagrams,
+	    "Datagrams of a wrong length."),
+	COUNTER_BY("varta_rate_limited_total", "reason", limited_reasons,
+	    rate_limited, "Beats dropped by a rate limit."),
+	GAUGE("varta_observer_uds_rcvbuf_bytes", uds_rcvbuf_bytes,
+	    "SO_RCVBUF as granted; it does not bound the queue of beats."),
+	COUNTER("varta_observer_clock_regression_total", clock_regressions,
+	    "Times the clock went back; taken as standing still."),
+	COUNTER("varta_observer_clock_jump_forward_total",
+	    clock_jumps_forward,
+	    "Steps of the clock of more than 5 s between two passes."),
+	COUNTER("varta_scrape_skipped_total", scrape_skipped,
+	    "Scrapes served from a cache; 0 as every one is rendered."),
+	COUNTER("varta_scrape_budget_exhausted_total",
+	    scrape_budget_exhausted,
+	    "Passes that left HTTP work to the next one."),
+	HISTOGRAM("varta_observer_iteration_seconds", iteration,
+	    "Time of one pass, waiting excluded."),
+	COUNTER("varta_observer_iteration_budget_exceeded_total",
+	    iteration_budget_exceeded,
+	    "Passes longer than --iteration-budget-ms."),
+	HISTOGRAM("varta_observer_serve_pending_seconds",
+	    stage[STATS_STAGE_SERVE_PENDING],
+	    "Time of the HTTP part of a pass."),
+	COUNTER("varta_observer_scrape_budget_exceeded_total",
+	    scrape_budget_exceeded,
+	    "HTTP parts longer than --scrape-budget-ms."),
+	HISTOGRAM_BY("varta_observer_stage_seconds", "stage", stages, stage,
+	    "Time of each part of a pass."),
+	COUNTER("varta_prom_auth_failures_total", prom_auth_failures,
+	    "HTTP requests with a missing or wrong token."),
+	COUNTER_BY("varta_prom_connections_dropped_total", "reason",
+	    dropped_reasons, prom_dropped,
+	    "drain: no room for the connection; rate_limit: answered 429; "
+	    "ip_table_full: served, another address was forgotten."),
+	COUNTER("varta_nonce_wrap_total", nonce_wraps,
+	    "Agents that used up all nonces and began again."),
+	COUNTER_OF("varta_signal_handler_install_total", "mode",
+	    signal_modes, one_value, "Always 1: how signals are handled."),
+	{ .name = "varta_watch_uptime_seconds", .type = FAMILY_GAUGE,
+	  .unit = FAMILY_MS, .of_values = uptime_value,
+	  .help = "Seconds since the observer started." },
+	{ .name = "varta_watch_last_poll_loop_timestamp_seconds",
+	  .type = FAMILY_GAUGE, .unit = FAMILY_MS,
+	  AT(gauges.last_pass_wall_ms),
+	  .help = "Wall-clock time of the last pass." },
+	GAUGE("varta_watch_pids_tracked", agents, "Agents tracked now."),
+
+	/* Ours. Totals without a pid survive the agents they count. */
+	COUNTER("varta_beats_all_total", beats,
+	    "Beats accepted from all agents."),
+	COUNTER_BY("varta_stalls_all_total", "reason", stall_reasons, stalls,
+	    "Stalls of all agents; gone: the process had ended."),
+	COUNTER("varta_joins_total", joins, "First beats of agents."),
+	COUNTER("varta_resumes_total", resumes,
+	    "First beats of agents after a stall."),
+	COUNTER("varta_exits_total", exits,
+	    "Agents that ended otherwise than with exit code 0."),
+	COUNTER("varta_leaves_total", leaves,
+	    "Agents that ended with exit code 0."),
+	COUNTER_BY("varta_out_of_order_total", "cause", out_of_order_causes,
+	    out_of_order, "Beats of known agents dropped for their nonce."),
+	COUNTER("varta_new_sessions_total", new_sessions,
+	    "Agents that started over in the same process."),
+	COUNTER("varta_identity_unknown_total", identity_unknown,
+	    "Agents whose process was gone before it was looked at."),
+	COUNTER("varta_pidfd_refused_total", pidfd_refused,
+	    "Agents watched without a pidfd: out of descriptors."),
+	COUNTER("varta_exit_wait_overflow_total", exit_wait_overflow,
+	    "Exits told without waiting for an exit code."),
+	COUNTER("varta_datagrams_total", datagrams,
+	    "Datagrams taken from all sockets."),
+	COUNTER("varta_receive_batches_total", batches,
+	    "Receive calls that brought datagrams."),
+	COUNTER("varta_naps_total", naps_entered,
+	    "Changes from waiting for beats to collecting them by time."),
+	GAUGE("varta_unix_queue_length", queue_len,
+	    "net.unix.max_dgram_qlen, beats that can wait; 0 unknown."),
+	COUNTER("varta_credentials_missing_total", credentials_missing,
+	    "Datagrams for which the kernel named no sender."),
+	COUNTER("varta_uid_refused_total", uid_refused,
+	    "Datagrams of a user who may not beat."),
+	COUNTER("varta_pid_zero_refused_total", pid_zero_refused,
+	    "Datagrams from outside the observer's pid namespace."),
+	COUNTER("varta_injected_descriptors_total", injected_descriptors,
+	    "Descriptors that came with a datagram and were closed."),
+	COUNTER("varta_observer_passes_total", passes,
+	    "Passes of the observer's loop."),
+	COUNTER("varta_observer_late_total", late_gaps,
+	    "Times the observer was late itself and blamed no agent."),
+	COUNTER_NS("varta_observer_late_seconds_total", late_gap_ns,
+	    "Time the observer was late in all."),
+	COUNTER("varta_export_errors_total", export_errors,
+	    "Failed operations on the event file."),
+	COUNTER("varta_export_rows_lost_total", export_rows_lost,
+	    "Rows that the event file could not take."),
+	COUNTER("varta_prom_requests_total", prom_requests,
+	    "HTTP requests, refused ones included."),
+};
+/* clang-format on */
+
+const size_t family_count = ARRAY_SIZE(family_table);
