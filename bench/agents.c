@@ -27,7 +27,8 @@ struct agents {
 	pid_t pids[];
 };
 
-static void
+/* True when it was sent. */
+static bool
 beat(struct varta_agent *agent, struct agents_tally *tally)
 {
 	int r = varta_beat(agent, VARTA_OK, 0);
@@ -38,6 +39,7 @@ beat(struct varta_agent *agent, struct agents_tally *tally)
 		tally->sent++;
 	else
 		tally->dropped++;
+	return r == VARTA_SENT;
 }
 
 static bool
@@ -62,7 +64,8 @@ follow(struct control *c, unsigned i, struct prng *random,
 			support_sleep_until(at + n * plan->period_ns);
 		if (told_to_stop(c))
 			break;
-		beat(agent, &tally);
+		while (!beat(agent, &tally) && plan->insist)
+			support_sleep_ms(1);
 	}
 	c->seats[i].tally = tally;
 }
@@ -150,17 +153,13 @@ agents_beat_once(struct agents *a, unsigned target)
 	struct agents_plan plan = {
 		.target = target,
 		.start_ns = support_now_ns() + 20 * NS_PER_MS,
-		/* Slow enough for the shortest queue. */
 		.spacing_ns = 200 * NS_PER_US,
 		.beats = 1,
+		.insist = true,
 	};
-	struct agents_tally tally;
 
 	agents_run(a, &plan);
-	tally = agents_finish(a);
-	if (tally.sent != a->n)
-		support_die("%u agents, but %u first beats", a->n,
-		    (unsigned)tally.sent);
+	(void)agents_finish(a);
 }
 
 pid_t

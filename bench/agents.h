@@ -9,6 +9,7 @@
 #ifndef BENCH_AGENTS_H
 #define BENCH_AGENTS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -25,6 +26,7 @@ struct agents_plan {
 	uint64_t jitter_ns;  /* and by less than this later still, at random */
 	uint64_t period_ns;  /* from beat to beat; 0: as fast as it goes */
 	uint64_t beats;      /* of each agent; 0: until agents_finish() */
+	bool insist;         /* try a refused beat again, 1 ms later */
 };
 
 struct agents_tally {

@@ -64,20 +64,22 @@ command_line(const struct support_options *support,
 	argv[n] = NULL;
 }
 
-/* In the child: become the daemon. Its log goes to a file that support_die()
- * does not keep: a start that fails is tried by hand. */
+/* In the child: become the daemon, with its log in a file. */
 static _Noreturn void
-become(const char *const *argv, const char *notify, int out)
+become(const char *const *argv, const char *notify, const char *log, int out)
 {
 	char *words[ARGUMENTS_MAX];
 	size_t i;
+	int fd;
 
 	for (i = 0; argv[i] != NULL; i++)
 		words[i] = strdup(argv[i]);
 	words[i] = NULL;
 	(void)setenv("NOTIFY_SOCKET", notify, 1);
 	(void)unsetenv("WATCHDOG_USEC");
+	fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	(void)dup2(out, STDOUT_FILENO);
+	(void)dup2(fd, STDERR_FILENO);
 	execv(words[0], words);
 	support_die("%s: %s", words[0], strerror(errno));
 }
@@ -90,15 +92,33 @@ is_readable(int fd, int timeout_ms)
 	return poll(&p, 1, timeout_ms) > 0;
 }
 
+/* The end of the daemon's log, for whoever wants to know why. */
+static _Noreturn void
+die_with_log(const char *log, const char *what)
+{
+	char text[512] = "";
+	ssize_t n;
+	int fd;
+
+	fd = open(log, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		(void)lseek(fd, -(off_t)(sizeof(text) - 1), SEEK_END);
+		n = fd_read_full(fd, text, sizeof(text) - 1);
+		text[n > 0 ? n : 0] = '\0';
+		(void)close(fd);
+	}
+	support_die("the daemon %s; its log ends in:\n%s", what, text);
+}
+
 static void
-await_ready(int notify_fd)
+await_ready(int notify_fd, const char *log)
 {
 	char text[256];
 	ssize_t n;
 
 	do {
 		if (!is_readable(notify_fd, PATIENCE_MS))
-			support_die("the daemon does not get ready");
+			die_with_log(log, "does not get ready");
 		n = recv(notify_fd, text, sizeof(text) - 1, 0);
 		text[n > 0 ? n : 0] = '\0';
 	} while (strstr(text, "READY=1") == NULL);
@@ -142,6 +162,7 @@ daemon_start(const struct support_options *support,
 	*ret = (struct daemon){ .pid = -1 };
 	daemon_address(&ret->address);
 	support_address("events", &ret->events);
+	support_address("log", &ret->log);
 	support_address("notify.sock", &notify);
 	(void)unlink(ret->events.sun_path);
 	(void)unlink(notify.sun_path);
@@ -154,9 +175,9 @@ daemon_start(const struct support_options *support,
 	command_line(support, options, ret, text, argv);
 	ret->pid = support_fork(options->cpu);
 	if (ret->pid == 0)
-		become(argv, notify.sun_path, out[1]);
+		become(argv, notify.sun_path, ret->log.sun_path, out[1]);
 	(void)close(out[1]);
-	await_ready(notify_fd);
+	await_ready(notify_fd, ret->log.sun_path);
 	if (options->metrics)
 		read_prom_address(out[0], &ret->prom);
 	(void)close(out[0]);

@@ -24,6 +24,7 @@ struct daemon {
 	pid_t pid;
 	struct sockaddr_un address; /* where it receives */
 	struct sockaddr_un events;  /* path of the event file */
+	struct sockaddr_un log;     /* path of its log */
 	struct sockaddr_in prom;    /* port 0: no metrics */
 };
 
@@ -31,7 +32,7 @@ struct daemon {
 void daemon_address(struct sockaddr_un *ret);
 
 /*
- * Rate limits are off. The socket and the event file lie in support_folder().
+ * Rate limits are off. Socket, event file and log lie in support_folder().
  */
 void daemon_start(const struct support_options *support,
     const struct daemon_options *options, struct daemon *ret);
