@@ -116,7 +116,7 @@ static inline void
 unixroom_needs_root(void)
 {
 	if (geteuid() != 0) {
-		print_message("needs root, to act as another user\n");
+		print_message("# needs root, to act as another user\n");
 		skip();
 	}
 }
