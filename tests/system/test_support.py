@@ -108,6 +108,7 @@ def test_an_agent_can_be_another_user(folder, agent):
 STAND_IN = textwrap.dedent(
     """
     import http.server, os, signal, socket, sys, threading
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     options = dict(zip(sys.argv[1::2], sys.argv[2::2]))
     beats = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     beats.bind(options["--socket"])
@@ -134,7 +135,6 @@ STAND_IN = textwrap.dedent(
     def say(line):
         notify.sendto(line, os.environ["NOTIFY_SOCKET"])
 
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     say(b"READY=1\\n")
     signal.sigwait([signal.SIGTERM])
     say(b"STOPPING=1\\n")

@@ -100,9 +100,11 @@ def test_a_beat_that_nobody_takes_holds_up_for_a_second_only(receiver):
 # ---- beats from a clock ---------------------------------------------------
 
 
-def test_beats_go_on_while_the_parent_lives_and_end_with_it(receiver):
+# With four descriptors there is none left to hold the parent by.
+@pytest.mark.parametrize("limit", ["true", "ulimit -n 4"])
+def test_beats_go_on_while_the_parent_lives_and_end_with_it(receiver, limit):
     support.adopt_orphans()
-    script = '"$0" beat --socket "$1" --every 10ms & read line'
+    script = limit + '; "$0" beat --socket "$1" --every 10ms & read line'
     shell = subprocess.Popen(
         ["/bin/sh", "-c", script, VARTA, receiver.path], stdin=subprocess.PIPE
     )
@@ -249,6 +251,70 @@ def test_standard_input_that_cannot_be_read_is_an_error(receiver):
         _, err = process.communicate(timeout=support.DEADLINE_S)
     assert process.returncode == 1
     assert "standard input" in err
+
+
+# ---- with the real observer ------------------------------------------------
+
+
+def end_of(watch, pid):
+    """The row of a process that ended with 0: leave, or, on kernels that do
+    not tell how, an exit of an unknown kind."""
+
+    def rows():
+        return watch.events("leave", pid) + watch.events("exit", pid)
+
+    [row] = wait_for(rows, what=f"end of {pid}")
+    assert row.kind == "leave" or row.status == "unknown"
+    return row
+
+
+def test_a_single_beat_is_seen_as_an_agent_that_came_and_left(observer):
+    watch = observer(threshold_ms=60000)
+    process = start("--status", "degraded", "--socket", watch.socket_path)
+    assert process.wait(support.DEADLINE_S) == 0
+    [join] = watch.wait_event("join", process.pid)
+    assert (join.status, join.nonce) == ("degraded", "1")
+    end_of(watch, process.pid)
+
+
+def test_each_line_reaches_the_observer(observer):
+    watch = observer(threshold_ms=60000)
+    process = start(
+        "--stdin", "--socket", watch.socket_path, stdin=subprocess.PIPE
+    )
+    for n in range(5):
+        process.stdin.write(f"ok {n}\n")
+        process.stdin.flush()
+        watch.wait_event("beat", process.pid, count=n + 1)
+    process.stdin.close()
+    assert process.wait(support.DEADLINE_S) == 0
+    rows = watch.events("beat", process.pid)
+    assert [row.payload for row in rows] == ["0", "1", "2", "3", "4"]
+    end_of(watch, process.pid)
+
+
+def test_a_regular_beater_does_not_stall_until_it_is_stopped(observer):
+    watch = observer(threshold_ms=1000)
+    process = start("--every", "50ms", "--socket", watch.socket_path)
+    watch.wait_event("beat", process.pid, count=10)
+    assert watch.events("stall") == []
+    process.send_signal(signal.SIGSTOP)
+    watch.wait_event("stall", process.pid)
+    process.send_signal(signal.SIGCONT)
+    watch.wait_event("resume", process.pid)
+    process.terminate()
+    assert process.wait(support.DEADLINE_S) == 0
+    end_of(watch, process.pid)
+
+
+def test_a_regular_beater_finds_a_restarted_observer(observer):
+    watch = observer(threshold_ms=60000)
+    process = start("--every", "20ms", "--socket", watch.socket_path)
+    watch.wait_event("join", process.pid)
+    watch.restart()
+    watch.wait_event("join", process.pid, count=2)
+    process.terminate()
+    assert process.wait(support.DEADLINE_S) == 0
 
 
 # ---- usage ----------------------------------------------------------------
