@@ -26,8 +26,11 @@ rm -f run/workers.pids run/events.tsv run/metrics.addr run/observer.log \
 : >run/workers.pids
 : >run/observer.log
 
-# Relative, so that a long path to this folder does not matter.
-VARTA_SOCKET=run/varta.sock
+# A socket's path is at most 107 bytes; from a folder too deep for that, the
+# demonstration has its socket elsewhere.
+sockets=$PWD/run
+[ ${#sockets} -lt 90 ] || sockets=$(mktemp -d)
+VARTA_SOCKET=$sockets/varta.sock
 VARTA_WORKER=$build/examples/worker
 export VARTA_SOCKET VARTA_WORKER
 
@@ -42,6 +45,7 @@ stop() {
 	[ -z "$observer" ] || wait "$observer" 2>/dev/null || :
 	[ -z "$tail" ] || kill "$tail" 2>/dev/null || :
 	rm -f run/crash.in
+	[ "$sockets" = "$PWD/run" ] || rm -rf "$sockets"
 }
 trap 'stop; exit 0' INT TERM
 trap 'stop' EXIT
