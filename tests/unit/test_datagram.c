@@ -206,7 +206,27 @@ a_failing_call_gives_its_error_and_loses_nothing(void **state)
 	assert_int_equal(take(p), 1);
 }
 
-/* What a kernel of 6.5 or later would add, were it asked to. */
+/* Nobody asks for them; a later kernel may send them all the same. */
+static void
+a_pidfd_beside_the_credentials_is_closed_as_well(void **state)
+{
+	enum { PASSPIDFD = 76 }; /* SO_PASSPIDFD, Linux 6.5 */
+	struct pair *p = *state;
+	const int on = 1;
+	int before = dgram_count_fds();
+
+	if (setsockopt(p->read_fd, SOL_SOCKET, PASSPIDFD, &on, sizeof(on)) <
+	    0) {
+		print_message("# needs SO_PASSPIDFD, Linux 6.5\n");
+		skip();
+	}
+	assert_int_equal(dgram_send(p->send_fd, "x", 1, -1, 0), 1);
+	assert_int_equal(take(p), 1);
+	assert_from_us(&p->got[0]);
+	assert_int_equal(dgram_count_fds(), before);
+	assert_int_equal(p->n_injected, 1);
+}
+
 static void
 a_pidfd_record_counts_as_a_descriptor(void **state)
 {
@@ -258,6 +278,7 @@ main(void)
 		CASE(without_the_option_there_are_no_credentials),
 		CASE(a_signal_during_the_call_is_not_seen),
 		CASE(a_failing_call_gives_its_error_and_loses_nothing),
+		CASE(a_pidfd_beside_the_credentials_is_closed_as_well),
 		CASE(a_pidfd_record_counts_as_a_descriptor),
 		CASE(credentials_too_short_to_be_some_are_passed_over),
 	};

@@ -34,9 +34,10 @@ struct unix_in_facts {
 
 /*
  * Bind. The process must be single-threaded (the umask is the process's).
- * Returns 0 or -errno with fault filled in and nothing left behind: -EINVAL
- * (parent folder, path), -EACCES (owner or mode of the folder), -EADDRINUSE
- * (a live observer, or not a socket), -ENAMETOOLONG, others of the kernel.
+ * Returns 0 or -errno with fault filled in and nothing left behind: -EBUSY
+ * (other threads), -EINVAL (parent folder, path), -EACCES (owner or mode of
+ * the folder), -EADDRINUSE (a live observer, or not a socket), -ENAMETOOLONG,
+ * -ENOMEM, others of the kernel.
  */
 int unix_in_open(const struct unix_in_options *options, struct unix_in **ret,
     struct unix_in_facts *ret_facts, struct unix_in_fault *fault);
