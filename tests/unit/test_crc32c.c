@@ -173,19 +173,19 @@ nothing_outside_the_bytes_is_read(void **state)
 static void
 the_best_available_way_is_used(void **state)
 {
+	const struct varta__crc32c_way *last =
+	    &varta__crc32c_ways[varta__crc32c_ways_count - 1];
 	uint8_t bytes[32];
-	size_t k = 0;
 
 	(void)state;
 	fill(bytes, sizeof(bytes));
 	assert_int_equal(varta__crc32c(bytes, sizeof(bytes)),
-	    next_way(&k)->bytes(bytes, sizeof(bytes)));
+	    crc_by_bits(bytes, sizeof(bytes)));
+	assert_true(last->is_available());
 #ifdef CRC32C_HARDWARE
 	assert_int_equal(atomic_load(&varta__crc32c_has_hardware),
 	    varta__crc32c_ways[0].is_available());
 #endif
-	assert_true(
-	    varta__crc32c_ways[varta__crc32c_ways_count - 1].is_available());
 }
 
 int
