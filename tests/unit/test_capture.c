@@ -78,6 +78,22 @@ counts_each_stream_and_keeps_both(void **state)
 }
 
 static void
+what_stderr_says_is_kept_after_a_flood_on_stdout(void **state)
+{
+	char text[2 * CAPTURE_CHUNK];
+	const char *kept;
+
+	(void)state;
+	begin(0);
+	memset(text, 'x', sizeof(text));
+	assert_int_equal(fd_write_all(f.writers[0], text, sizeof(text)), 0);
+	say(1, "why");
+	(void)capture_drain(f.pool, &f.c, 65536);
+	kept = capture_text(f.pool, &f.c);
+	assert_string_equal(kept + CAPTURE_KEPT - 4, "xwhy");
+}
+
+static void
 counts_no_more_than_the_limit_but_reads_on(void **state)
 {
 	(void)state;
@@ -259,6 +275,7 @@ main(void)
 #define EACH(test) cmocka_unit_test_teardown(test, end)
 	const struct CMUnitTest tests[] = {
 		EACH(counts_each_stream_and_keeps_both),
+		EACH(what_stderr_says_is_kept_after_a_flood_on_stdout),
 		EACH(counts_no_more_than_the_limit_but_reads_on),
 		EACH(a_limit_that_is_just_reached_counts_as_truncated),
 		EACH(a_limit_of_nothing_counts_nothing_and_keeps_the_last),

@@ -9,7 +9,6 @@
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -23,34 +22,9 @@
 #include <cmocka.h>
 
 #include "base/fd.h"
-#include "base/util.h"
-#include "support/fault.h"
 #include "support/tmpdir.h"
 
 enum { PATIENCE_MS = 20000, ARGS = 8 };
-
-FAULT(int, -1, pipe2, (int ends[2], int flags), (ends, flags))
-FAULT(int, -1, waitid, (idtype_t type, id_t id, siginfo_t *info, int options),
-    (type, id, info, options))
-
-/* Those that return their error. */
-#define FAULT_SPAWN(name, params, args)                                        \
-	FAULT(int, fault_##name.error, name, params, args)
-
-FAULT_SPAWN(posix_spawn_file_actions_init,
-    (posix_spawn_file_actions_t * actions), (actions))
-FAULT_SPAWN(posix_spawn_file_actions_adddup2,
-    (posix_spawn_file_actions_t * actions, int from, int to),
-    (actions, from, to))
-FAULT_SPAWN(posix_spawnattr_init, (posix_spawnattr_t * attr), (attr))
-FAULT_SPAWN(posix_spawnattr_setpgroup, (posix_spawnattr_t * attr, pid_t group),
-    (attr, group))
-FAULT_SPAWN(posix_spawn,
-    (pid_t *restrict pid, const char *restrict path,
-	const posix_spawn_file_actions_t *actions,
-	const posix_spawnattr_t *restrict attr, char *const argv[],
-	char *const envp[]),
-    (pid, path, actions, attr, argv, envp))
 
 /* Arguments in storage of their own: argv is not const. */
 struct arguments {
@@ -189,9 +163,6 @@ reaping_what_is_not_ours_is_an_error(void **state)
 
 	(void)state;
 	assert_int_equal(spawn_real.reap(NULL, getppid(), &exit), -ECHILD);
-	fault_nth(&fault_waitid, 1, EINTR);
-	assert_int_equal(spawn_real.reap(NULL, getppid(), &exit), -ECHILD);
-	fault_off(&fault_waitid);
 	/* Above any limit of the kernel. */
 	assert_int_equal(
 	    spawn_real.kill_group(NULL, 0x7fffff00, SIGKILL), -ESRCH);
@@ -456,33 +427,6 @@ closed_standard_descriptors_do_not_mix_up_the_child(void **state)
 	fd_close(&s.output[1]);
 }
 
-static void
-each_call_that_fails_is_an_error_and_leaves_nothing_open(void **state)
-{
-	struct fault *const faults[] = { &fault_pipe2,
-		&fault_posix_spawn_file_actions_init,
-		&fault_posix_spawn_file_actions_adddup2,
-		&fault_posix_spawnattr_init, &fault_posix_spawnattr_setpgroup,
-		&fault_posix_spawn };
-	struct spawned s = { .pid = -7 };
-	int before = open_descriptors();
-	size_t i;
-
-	(void)state;
-	for (i = 0; i < ARRAY_SIZE(faults); i++) {
-		fault_nth(faults[i], 1, ENOMEM);
-		assert_int_equal(
-		    start_with(WORDS("/bin/true"), NULL, &s), -ENOMEM);
-		fault_off(faults[i]);
-	}
-	/* The second pipe, with the first one open. */
-	fault_nth(&fault_pipe2, 2, EMFILE);
-	assert_int_equal(start_with(WORDS("/bin/true"), NULL, &s), -EMFILE);
-	fault_off(&fault_pipe2);
-	assert_int_equal(open_descriptors(), before);
-	assert_int_equal(s.pid, -7);
-}
-
 int
 main(void)
 {
@@ -507,8 +451,6 @@ main(void)
 		IN_FOLDER(a_file_that_is_no_program_is_not_given_to_a_shell),
 		cmocka_unit_test(
 		    closed_standard_descriptors_do_not_mix_up_the_child),
-		cmocka_unit_test(
-		    each_call_that_fails_is_an_error_and_leaves_nothing_open),
 	};
 
 	return cmocka_run_group_tests_name("spawn", tests, NULL, NULL);

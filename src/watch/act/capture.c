@@ -118,13 +118,19 @@ drain_stream(struct capture_pool *p, struct capture *c, int stream)
 size_t
 capture_drain(struct capture_pool *p, struct capture *c, size_t budget)
 {
-	size_t total = 0, n;
+	size_t total = 0, of_stream, n;
+	int stream;
 
-	do {
-		n = drain_stream(p, c, 0);
-		n += drain_stream(p, c, 1);
-		total += n;
-	} while (n > 0 && total < budget);
+	/* One after the other, so that what stderr says last is not pushed out
+	 * by what still lies in the pipe of stdout. */
+	for (stream = 0; stream < 2; stream++) {
+		of_stream = 0;
+		do {
+			n = drain_stream(p, c, stream);
+			of_stream += n;
+		} while (n > 0 && of_stream < budget);
+		total += of_stream;
+	}
 	return total;
 }
 

@@ -40,8 +40,8 @@ struct capture_pool *capture_pool_init(void *mem, uint64_t limit);
 void capture_begin(struct capture_pool *p, struct capture *c, const int fds[2]);
 
 /*
- * Read what is there, in turns, budget bytes at most and one chunk more. A
- * stream at its end is closed. Returns the bytes read.
+ * Read what is there, stdout first, budget bytes of each stream at most and one
+ * chunk more. A stream at its end is closed. Returns the bytes read.
  */
 size_t capture_drain(struct capture_pool *p, struct capture *c, size_t budget);
 
