@@ -206,6 +206,5 @@ main(int argc, char **argv)
 	}
 	report(&scene, &p50, &p99);
 	varta_close(scene.agent);
-	support_folder_remove();
-	return 0;
+	return support_end();
 }

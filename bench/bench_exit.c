@@ -294,6 +294,5 @@ main(int argc, char **argv)
 	sample_end();
 	sample_finish();
 	daemon_stop(&scene.daemon);
-	support_folder_remove();
-	return 0;
+	return support_end();
 }

@@ -93,6 +93,5 @@ main(int argc, char **argv)
 	measure_idle(&options);
 	measure_memory(&options);
 	sample_finish();
-	support_folder_remove();
-	return 0;
+	return support_end();
 }

@@ -190,6 +190,5 @@ main(int argc, char **argv)
 	agents_free(scene.agents);
 	reader_stop(&scene.reader);
 	daemon_stop(&scene.daemon);
-	support_folder_remove();
-	return 0;
+	return support_end();
 }

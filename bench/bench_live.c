@@ -139,6 +139,5 @@ main(int argc, char **argv)
 	sample_finish();
 	reader_stop(&reader);
 	daemon_stop(&daemon);
-	support_folder_remove();
-	return 0;
+	return support_end();
 }

@@ -66,7 +66,7 @@ measure(struct scene *s, unsigned rounds, unsigned per_s, const char *part)
 		sample_round(&cpu, share(s, 1, per_s, s->daemon.pid), floor);
 	}
 	sample_begin(part);
-	sample_ratio(&cpu, "% of a processor");
+	sample_ratio(&cpu, "% CPU");
 	sample_number("refused", (double)s->dropped);
 	sample_end();
 }
@@ -111,6 +111,5 @@ main(int argc, char **argv)
 	agents_free(scene.agents);
 	reader_stop(&scene.reader);
 	daemon_stop(&scene.daemon);
-	support_folder_remove();
-	return 0;
+	return support_end();
 }

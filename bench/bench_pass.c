@@ -421,6 +421,5 @@ main(int argc, char **argv)
 	sample_end();
 	sample_end();
 	sample_finish();
-	support_folder_remove();
-	return 0;
+	return support_end();
 }

@@ -264,6 +264,5 @@ main(int argc, char **argv)
 	free(scene.last_beat_ns);
 	agents_free(scene.agents);
 	daemon_stop(&scene.daemon);
-	support_folder_remove();
-	return 0;
+	return support_end();
 }

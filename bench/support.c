@@ -33,6 +33,23 @@ enum { LIFETIME_S = 120 };
 
 static char folder[64];
 
+static int
+remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+	(void)st;
+	(void)kind;
+	(void)at;
+	return remove(path);
+}
+
+static void
+remove_folder(void)
+{
+	if (folder[0] != '\0')
+		(void)nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	folder[0] = '\0';
+}
+
 void
 support_die(const char *format, ...)
 {
@@ -43,7 +60,7 @@ support_die(const char *format, ...)
 	(void)vfprintf(stderr, format, ap);
 	va_end(ap);
 	(void)fputc('\n', stderr);
-	support_folder_remove();
+	remove_folder();
 	/* Not exit(3): a child must not write what its parent has buffered. */
 	_exit(1);
 }
@@ -105,6 +122,8 @@ support_start(
 			ret->rounds = n;
 	}
 	find_processors(ret);
+	/* Children of our children come to us, to be reaped. */
+	(void)prctl(PR_SET_CHILD_SUBREAPER, 1);
 	(void)alarm(LIFETIME_S);
 	(void)fd_raise_limit();
 }
@@ -156,6 +175,44 @@ support_kill(pid_t pid)
 	(void)kill(pid, SIGKILL);
 	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		;
+}
+
+/* Kill children and reap those that have ended; false when there is none. */
+static bool
+end_children(void)
+{
+	char path[64], text[4096], *at = text, *end;
+	ssize_t n = 0;
+	long pid;
+	int fd;
+
+	(void)snprintf(
+	    path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		n = fd_read_full(fd, text, sizeof(text) - 1);
+		(void)close(fd);
+	}
+	text[n > 0 ? n : 0] = '\0';
+	/* The last number may be cut off: the next round sees it whole. */
+	while ((pid = strtol(at, &end, 10)) > 0 && *end == ' ') {
+		(void)kill((pid_t)pid, SIGKILL);
+		at = end;
+	}
+	if (at == text)
+		return false;
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
+	return true;
+}
+
+int
+support_end(void)
+{
+	while (end_children())
+		support_sleep_ms(1);
+	remove_folder();
+	return 0;
 }
 
 static int
@@ -238,23 +295,6 @@ support_folder(void)
 	if (n < 0 || (size_t)n >= sizeof(folder) || mkdtemp(folder) == NULL)
 		support_die("no folder for sockets in TMPDIR or /tmp");
 	return folder;
-}
-
-static int
-remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
-{
-	(void)st;
-	(void)kind;
-	(void)at;
-	return remove(path);
-}
-
-void
-support_folder_remove(void)
-{
-	if (folder[0] != '\0')
-		(void)nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-	folder[0] = '\0';
 }
 
 void

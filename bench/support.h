@@ -36,6 +36,10 @@ void support_start(
 bool support_lacks_processors(
     const struct support_options *options, const char *const *keys);
 
+/* Kill and reap all that was started, and remove the folder. Gives 0, the exit
+ * code of a benchmark that has come to its end. */
+int support_end(void);
+
 _Noreturn void support_die(const char *format, ...)
     __attribute__((format(printf, 1, 2)));
 
@@ -59,10 +63,9 @@ void support_kill(pid_t pid);
  */
 int support_long_queue(unsigned len);
 
-/* A fresh folder for sockets and files, removed with support_folder_remove().
- * Path without a slash at the end. */
+/* A fresh folder for sockets and files, removed by support_end(). Path without
+ * a slash at the end. */
 const char *support_folder(void);
-void support_folder_remove(void);
 
 /* PATH under the folder, as a socket address. */
 void support_address(const char *name, struct sockaddr_un *ret);
