@@ -53,9 +53,13 @@ scrape_read(void *cls, uint64_t pos, char *out, size_t max)
 	return (ssize_t)n;
 }
 
-/* NULL when memory is short. */
+/*
+ * NULL when memory is short. Without chunks the length of the body is told by
+ * the end of the connection: for HEAD, because libmicrohttpd 0.9.75 sends the
+ * last chunk even then.
+ */
 static struct MHD_Response *
-scrape_response(const struct answer *a)
+scrape_response(const struct answer *a, bool chunked)
 {
 	struct MHD_Response *response;
 	struct scrape *s;
@@ -70,8 +74,16 @@ scrape_response(const struct answer *a)
 	}
 	response = MHD_create_response_from_callback(
 	    MHD_SIZE_UNKNOWN, ANSWER_BLOCK_BYTES, scrape_read, s, scrape_free);
-	if (response == NULL)
+	if (response == NULL) {
 		scrape_free(s);
+		return NULL;
+	}
+	if (!chunked &&
+	    MHD_set_response_options(response,
+		MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_OPTION_END) != MHD_YES) {
+		MHD_destroy_response(response);
+		return NULL;
+	}
 	return response;
 }
 
@@ -161,7 +173,7 @@ answer_request(void *cls, struct MHD_Connection *connection, const char *url,
 	static char too_often[] = "too many requests\n";
 	static char no_token[] = "token missing or wrong\n";
 	const struct answer *a = cls;
-	bool is_metrics;
+	bool is_metrics, is_get;
 
 	(void)version;
 	(void)upload_data;
@@ -177,8 +189,8 @@ answer_request(void *cls, struct MHD_Connection *connection, const char *url,
 	    strcmp(url, "/readyz") != 0)
 		return send_text(
 		    connection, MHD_HTTP_NOT_FOUND, no_path, NULL, NULL);
-	if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 &&
-	    strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
+	is_get = strcmp(method, MHD_HTTP_METHOD_GET) == 0;
+	if (!is_get && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
 		return send_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED,
 		    no_method, MHD_HTTP_HEADER_ALLOW, methods_allowed);
 	if (has_body(connection))
@@ -189,7 +201,7 @@ answer_request(void *cls, struct MHD_Connection *connection, const char *url,
 	if (!is_authorised(a, connection))
 		return send_text(connection, MHD_HTTP_UNAUTHORIZED, no_token,
 		    MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer realm=\"varta\"");
-	return send_take(connection, MHD_HTTP_OK, scrape_response(a),
+	return send_take(connection, MHD_HTTP_OK, scrape_response(a, is_get),
 	    MHD_HTTP_HEADER_CONTENT_TYPE,
 	    "text/plain; version=0.0.4; charset=utf-8");
 }

@@ -39,7 +39,7 @@ listener_open(const struct sockaddr *address, socklen_t address_len,
 		struct sockaddr_storage storage;
 	} bound;
 	socklen_t len = sizeof(bound);
-	const int on = 1;
+	const int on = 1, send_bytes = LISTENER_SEND_BYTES;
 	int fd, r;
 
 	format_name(address, name);
@@ -47,6 +47,10 @@ listener_open(const struct sockaddr *address, socklen_t address_len,
 	    address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
+
+	/* What is accepted inherits it; the default would do as well. */
+	(void)setsockopt(
+	    fd, SOL_SOCKET, SO_SNDBUF, &send_bytes, sizeof(send_bytes));
 
 	/* A restart must not wait for the last connections to be forgotten. */
 	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||

@@ -9,6 +9,8 @@
 
 enum {
 	LISTENER_BACKLOG = 64,
+	/* What the kernel keeps for a client that does not read. */
+	LISTENER_SEND_BYTES = 262144,
 	LISTENER_NAME_BYTES = 64 /* "[IPv6 address]:port" */
 };
 
