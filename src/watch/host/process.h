@@ -30,14 +30,18 @@
  */
 int process_identify(uint32_t pid, struct identity *ret);
 
-/* Start time of pid now, in clock ticks since boot; 0 when unknown or gone. */
+/*
+ * What /proc says of pid now, unchecked: the number may be another's by the
+ * time that this returns. pid 0 is this process.
+ */
+
+/* Start time, in clock ticks since boot; 0 when unknown or gone. */
 uint64_t process_start_ticks(uint32_t pid);
 
-/* Inode of the pid namespace of pid; 0 when it may not be known. pid 0: of
- * this process. */
+/* Inode of the pid namespace; 0 when it may not be known. */
 uint32_t process_pid_namespace(uint32_t pid);
 
-/* The command name (comm) of pid, NUL-ended, "" when unknown. size is at
+/* The command name (comm), NUL-ended, "" when unknown. size is at
  * least 1. The process's own choice: to be escaped. */
 void process_name(uint32_t pid, char *ret, size_t size);
 
