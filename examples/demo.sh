@@ -38,11 +38,11 @@ observer=
 tail=
 stop() {
 	trap - EXIT INT TERM
+	[ -z "$observer" ] || kill -TERM "$observer" 2>/dev/null || :
+	[ -z "$observer" ] || wait "$observer" 2>/dev/null || :
 	for pid in $(cat run/workers.pids); do
 		kill -KILL "$pid" 2>/dev/null || :
 	done
-	[ -z "$observer" ] || kill -TERM "$observer" 2>/dev/null || :
-	[ -z "$observer" ] || wait "$observer" 2>/dev/null || :
 	[ -z "$tail" ] || kill "$tail" 2>/dev/null || :
 	rm -f run/crash.in
 	[ "$sockets" = "$PWD/run" ] || rm -rf "$sockets"
@@ -108,7 +108,9 @@ await '[ "$(grep -c "	join	" run/events.tsv)" -ge 5 ]' 'their beats'
 
 say "what stands in run/events.tsv, without the beats"
 awk -F '\t' '$2 != "beat" {
-	printf "   %8.3f s  %-6s pid %-7s last beat %-4s %s %s\n",
+	if ($4 == "18446744073709551615")
+		$4 = "of a crash"
+	printf "   %8.3f s  %-6s pid %-7s beat %-10s  %s %s\n",
 	    $1 / 1e9, $2, $3, $4, $5, $6 }' run/events.tsv
 
 say "the observer goes on: metrics on http://$address/metrics"
