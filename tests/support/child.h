@@ -11,11 +11,23 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+
+/* Skip the test where there are no pidfds: an old kernel, valgrind. */
+static inline void
+child_needs_pidfds(void)
+{
+	int fd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+
+	if (fd < 0)
+		skip();
+	fd_close(&fd);
+}
 
 /* A child that lives until it is let go, by a byte: the pipe's end is open in
  * other children, too. */

@@ -152,10 +152,13 @@ start_of(pid_t pid, const char *name)
 static void
 a_living_process_is_known_by_start_and_namespace(void **state)
 {
-	struct child c = child_start(NULL, 0);
-	struct identity who = identify(c.pid);
+	struct identity who;
+	struct child c;
 
 	(void)state;
+	child_needs_pidfds();
+	c = child_start(NULL, 0);
+	who = identify(c.pid);
 	assert_true(who.pidfd >= 0);
 	assert_int_equal(fcntl(who.pidfd, F_GETFD), FD_CLOEXEC);
 	assert_false(who.gone);
@@ -189,11 +192,14 @@ a_name_cannot_forge_the_start_time(void **state)
 static void
 a_zombie_is_not_gone(void **state)
 {
-	struct child c = child_start(NULL, 0);
-	uint64_t start = process_start_ticks((uint32_t)c.pid);
 	struct identity who;
+	struct child c;
+	uint64_t start;
 
 	(void)state;
+	child_needs_pidfds();
+	c = child_start(NULL, 0);
+	start = process_start_ticks((uint32_t)c.pid);
 	child_end(&c);
 	who = identify(c.pid);
 	assert_true(who.pidfd >= 0);
@@ -248,6 +254,7 @@ what_may_be_of_another_process_is_not_believed(void **state)
 	struct identity who;
 
 	(void)state;
+	child_needs_pidfds();
 	/* The pid is taken over at the worst moment: /proc answers, but of
 	 * another process. */
 	victim = child_start(NULL, 7);
@@ -338,6 +345,7 @@ the_last_descriptors_are_left_to_others(void **state)
 	int fds[LIMIT], n = 0;
 
 	(void)state;
+	child_needs_pidfds();
 	assert_int_equal(__real_getrlimit64(RLIMIT_NOFILE, &old), 0);
 	low = old;
 	low.rlim_cur = LIMIT;
@@ -370,6 +378,7 @@ what_cannot_be_read_is_unknown(void **state)
 	char name[32] = "x";
 
 	(void)state;
+	child_needs_pidfds();
 	link_text = "net:[5]";
 	fault_always(&fault_open, EACCES);
 	who = identify(getpid());

@@ -47,6 +47,7 @@ open_set(void)
 {
 	struct process_set *s = NULL;
 
+	child_needs_pidfds();
 	assert_int_equal(process_set_open(&s), 0);
 	return s;
 }
