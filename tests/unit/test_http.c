@@ -421,6 +421,29 @@ too_many_requests_of_one_address_are_refused(void **state)
 }
 
 static void
+a_crowd_of_addresses_is_served_and_counted(void **state)
+{
+	static const char text[] = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+	struct http_options options = plain_options();
+	struct http_client c;
+	unsigned i;
+
+	(void)state;
+	options.rate_per_s = 1;
+	options.rate_burst = 1;
+	start(&options);
+	for (i = 1; i <= 1026; i++) {
+		http_client_open(&c, port, i);
+		assert_true(http_client_send(&c, text, strlen(text)));
+		serve_to_the_end(&c);
+		assert_int_equal(http_client_status(&c), 200);
+		http_client_close(&c);
+	}
+	assert_int_equal(stats.prom_dropped[STATS_PROM_IP_TABLE_FULL], 2);
+	assert_int_equal(stats.prom_dropped[STATS_PROM_RATE_LIMIT], 0);
+}
+
+static void
 a_client_that_sends_byte_by_byte_is_cut_off(void **state)
 {
 	const struct http_options options = plain_options();
@@ -639,6 +662,7 @@ main(void)
 		TEST(metrics_need_the_token),
 		TEST(a_new_token_takes_the_place_of_the_old_one),
 		TEST(too_many_requests_of_one_address_are_refused),
+		TEST(a_crowd_of_addresses_is_served_and_counted),
 		TEST(a_client_that_sends_byte_by_byte_is_cut_off),
 		TEST(a_client_that_does_not_read_is_cut_off),
 		TEST(nothing_is_due_without_connections),

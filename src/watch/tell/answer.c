@@ -3,12 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/util.h"
+#include "base/clock.h"
 
 static const char methods_allowed[] = "GET, HEAD";
 
 /* A body under way. */
 struct scrape {
+	struct answer *answer;
 	struct metrics_render *render;
 	/* Output that waits because the library asked for less than a line. */
 	size_t staged_at, n_staged;
@@ -24,6 +25,21 @@ scrape_free(void *cls)
 	free(s);
 }
 
+/*
+ * The library serves every connection that can take bytes before it comes
+ * back, so the time of a pass is kept here: with many scrapes at once, most
+ * get their next piece in a later pass.
+ */
+static bool
+may_render(struct answer *a)
+{
+	if (a->made_piece &&
+	    clock_now_ns(CLOCK_SOURCE_MONOTONIC) >= a->until_ns)
+		return false;
+	a->made_piece = true;
+	return true;
+}
+
 /* The next piece; 0 means that there is none yet. */
 static ssize_t
 scrape_read(void *cls, uint64_t pos, char *out, size_t max)
@@ -33,6 +49,8 @@ scrape_read(void *cls, uint64_t pos, char *out, size_t max)
 	size_t n;
 
 	(void)pos;
+	if (s->n_staged == 0 && !may_render(s->answer))
+		return 0;
 	if (s->n_staged == 0 && max >= METRICS_PIECE_MIN) {
 		n = metrics_render(
 		    s->render, out, max, ANSWER_AGENTS_A_PIECE, &done);
@@ -59,7 +77,7 @@ scrape_read(void *cls, uint64_t pos, char *out, size_t max)
  * last chunk even then.
  */
 static struct MHD_Response *
-scrape_response(const struct answer *a, bool chunked)
+scrape_response(struct answer *a, bool chunked)
 {
 	struct MHD_Response *response;
 	struct scrape *s;
@@ -67,6 +85,7 @@ scrape_response(const struct answer *a, bool chunked)
 	s = calloc(1, sizeof(*s));
 	if (s == NULL)
 		return NULL;
+	s->answer = a;
 	s->render = metrics_render_new(&a->source, a->now_ns);
 	if (s->render == NULL) {
 		free(s);
@@ -172,7 +191,7 @@ answer_request(void *cls, struct MHD_Connection *connection, const char *url,
 	static char no_body[] = "no request body, please\n";
 	static char too_often[] = "too many requests\n";
 	static char no_token[] = "token missing or wrong\n";
-	const struct answer *a = cls;
+	struct answer *a = cls;
 	bool is_metrics, is_get;
 
 	(void)version;

@@ -30,10 +30,15 @@ struct answer {
 	struct ratelimit *limit;
 	bool has_token;
 	uint8_t token[AUTH_TOKEN_BYTES];
-	uint64_t now_ns; /* set before the library runs */
+
+	/* Of the pass under way, set before the library runs. */
+	uint64_t now_ns;   /* of the observer */
+	uint64_t until_ns; /* monotonic; bodies wait for the next pass then */
+	bool made_piece;   /* so that each pass gets on */
 };
 
-/* An MHD_AccessHandlerCallback; cls is the struct answer. */
+/* An MHD_AccessHandlerCallback; cls is the struct answer, which outlives all
+ * answers. */
 enum MHD_Result answer_request(void *cls, struct MHD_Connection *connection,
     const char *url, const char *method, const char *version,
     const char *upload_data, size_t *upload_data_size, void **request);

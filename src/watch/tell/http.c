@@ -336,6 +336,8 @@ http_serve(struct http *h, uint64_t now_ns)
 	uint64_t spent_ns;
 
 	h->answer.now_ns = now_ns;
+	h->answer.until_ns = u64_add_sat(begin_ns, HTTP_PASS_MS * NS_PER_MS);
+	h->answer.made_piece = false;
 	cut_overdue(h, now_ns);
 	accept_new(h, now_ns);
 	do {

@@ -17,7 +17,7 @@ struct tell_options {
 	const char *export_path;    /* NULL: no event file */
 	uint64_t export_max_bytes;  /* 0: never rotated */
 	uint32_t export_sync_every; /* fdatasync each so many; 0 never */
-	bool export_reference_only; /* leave out join, resume, exit, leave */
+	bool export_reference_only; /* only the kinds of the reference */
 };
 
 struct tell;
