@@ -244,6 +244,7 @@ the_oldest_makes_room_once_its_window_is_over(void **state)
 
 	(void)state;
 	fill(l, 0);
+	fire(l, 3, 11, 500); /* from the middle to the end */
 	fire(l, 1, 11, 500); /* no longer the oldest */
 	fire(l, 99, 10, 1002);
 	assert_int_equal(ladder_counts(l)->evictions, 1);

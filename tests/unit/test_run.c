@@ -253,6 +253,25 @@ a_child_is_killed_at_its_time_out_and_reported_once(void **state)
 }
 
 static void
+a_killed_child_that_takes_its_time_is_waited_for(void **state)
+{
+	(void)state;
+	w->kills_end = false;
+	world_start(w);
+	world_stall(w, 1);
+	w->now_ns += 5 * NS_PER_S;
+	world_pass(w);
+	act_child_ended(w->act, w->children[0].token, w->now_ns);
+	w->now_ns += 20 * NS_PER_S;
+	world_pass(w);
+	assert_int_equal(w->children[0].kills, 1);
+	assert_int_equal(act_n_children(w->act), 1);
+	world_end(w, 0, EXIT_HOW_SIGNAL, SIGKILL);
+	world_pass(w);
+	assert_int_equal(world_count(w, RECOVERY_KILLED), 1);
+}
+
+static void
 a_child_that_was_over_in_time_is_not_killed(void **state)
 {
 	(void)state;
@@ -439,6 +458,7 @@ main(void)
 		EACH(those_that_cannot_be_watched_are_asked_in_turn),
 		EACH(without_a_way_to_watch_all_are_asked_in_turn),
 		EACH(a_child_is_killed_at_its_time_out_and_reported_once),
+		EACH(a_killed_child_that_takes_its_time_is_waited_for),
 		EACH(a_child_that_was_over_in_time_is_not_killed),
 		EACH(without_a_time_out_a_child_may_run_for_ever),
 		EACH(time_outs_come_in_the_order_of_the_starts),

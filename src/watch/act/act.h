@@ -95,9 +95,9 @@ struct act_ports {
 	 * time. */
 	enum act_wanted (*wanted)(void *ctx, const struct act_request *req);
 	void (*report)(void *ctx, const struct recovery_record *record);
-	/* Be told through act_child_ended(token) when this child ends. 0 or
-	 * more, or an error: then act asks for it in each pass. NULL, with
-	 * unwatch, where there are no pidfds. */
+	/* Be told through act_child_ended(token) when this child ends. The
+	 * token is below 2^63. 0 or more, or an error: then act asks for it in
+	 * each pass. NULL, with unwatch, where there are no pidfds. */
 	int (*watch)(void *ctx, int pidfd, uint64_t token);
 	void (*unwatch)(void *ctx, int pidfd);
 	void *ctx;

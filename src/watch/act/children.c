@@ -8,6 +8,9 @@
 
 enum { CHILDREN_MAX = 1 << 24 };
 
+/* Leaves the highest bit of a token to whoever mixes it with others. */
+static const uint32_t generation_mask = INT32_MAX;
+
 #define NONE UINT32_MAX
 
 struct ends {
@@ -149,7 +152,7 @@ children_add(struct children *t, uint64_t id)
 
 	assert(!children_is_full(t));
 	c = take_place(t);
-	c->generation++;
+	c->generation = (c->generation + 1) & generation_mask;
 	c->id = id;
 	c->chain = *bucket;
 	*bucket = index_of(t, c);

@@ -84,8 +84,8 @@ struct child *children_first(const struct children *t, enum child_list list);
 /* Give up the place; the child must not be used any more. */
 void children_remove(struct children *t, struct child *c);
 
-/* A number for a child that is never given twice, and the child that has it,
- * or NULL. Never 0. */
+/* A number for a child, below 2^63, that is not given again for as long as any
+ * news of it could be under way; and the child that has it, or NULL. */
 uint64_t children_token(const struct children *t, const struct child *c);
 struct child *children_by_token(const struct children *t, uint64_t token);
 
