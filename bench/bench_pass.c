@@ -6,6 +6,7 @@
  * the table is the daemon's own. Not in it: the event loop and metrics.
  */
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -85,7 +86,9 @@ static int
 identify(void *ctx, uint32_t pid, struct identity *ret)
 {
 	(void)ctx;
-	*ret = (struct identity){ .start_ticks = pid, .pidfd = -1 };
+	/* Any number will do: it is only handed back to these functions. One
+	 * without a pidfd would be looked at again with every beat. */
+	*ret = (struct identity){ .start_ticks = pid, .pidfd = INT_MAX };
 	return 0;
 }
 
