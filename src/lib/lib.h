@@ -23,7 +23,7 @@
 #define MSG_NOSIGNAL 0 /* macOS: the socket has SO_NOSIGPIPE instead */
 #endif
 
-/* --- endpoint --- */
+/* Endpoint. */
 
 struct varta__endpoint {
 	struct sockaddr_un addr;
@@ -43,7 +43,7 @@ int varta__endpoint_parse(const char *address, struct varta__endpoint *ret);
  */
 int varta__endpoint_socket(void);
 
-/* --- lineage --- */
+/* Lineage. */
 
 /*
  * The word is set back to 0 in the child of a fork: by the kernel, where it
@@ -64,7 +64,7 @@ int varta__lineage_open(struct varta__lineage *ret);
  * and never the same in a process and its descendants. */
 uint32_t varta__lineage_generation(const struct varta__lineage *lineage);
 
-/* --- time --- */
+/* Time. */
 
 /* Monotonic nanoseconds; 0 where the clock cannot be read. Async-signal-safe.
  * The only place in the library where a clock is read. */
@@ -78,7 +78,7 @@ uint64_t varta__clock_ns(void);
 int varta__terminal_timestamp(
     _Atomic uint64_t *last, uint64_t elapsed_ns, uint64_t *ret);
 
-/* --- agent --- */
+/* Agent. */
 
 /* Errors are -errno. None of these may block, or allocate. */
 struct varta__transport_ops {

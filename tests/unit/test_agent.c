@@ -4,7 +4,7 @@
  */
 #include "support/script.h"
 
-/* --- frames --- */
+/* Frames. */
 
 static void
 beats_carry_what_they_were_given(void **state)
@@ -80,7 +80,7 @@ no_agent_is_a_closed_agent(void **state)
 	assert_int_equal(f->free_count, 1);
 }
 
-/* --- what the system says --- */
+/* What the system says. */
 
 static void
 every_errno_has_its_outcome(void **state)
@@ -198,7 +198,7 @@ a_short_send_is_a_failure(void **state)
 	assert_int_equal(f->reconnect_count, 0);
 }
 
-/* --- nonce and clock --- */
+/* Nonce and clock. */
 
 static void
 the_nonce_wraps_to_0_and_skips_the_terminal_one(void **state)

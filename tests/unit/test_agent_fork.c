@@ -18,7 +18,7 @@ FAULT(int, ENOMEM, pthread_atfork,
     (void (*prepare)(void), void (*parent)(void), void (*child)(void)),
     (prepare, parent, child))
 
-/* --- where pages cannot be wiped; before any other test has mapped one --- */
+/* Where pages cannot be wiped; before any other test has mapped one. */
 
 static void
 an_agent_that_could_not_notice_forks_is_not_opened(void **state)
@@ -70,7 +70,7 @@ forks_are_noticed_where_no_page_can_be_had(void **state)
 	check_fork_without_wiped_page(*state);
 }
 
-/* --- forks --- */
+/* Forks. */
 
 static void
 a_child_beats_for_itself_and_the_parent_goes_on(void **state)

@@ -4,7 +4,7 @@
  */
 #include "support/script.h"
 
-/* --- finding the observer again --- */
+/* Finding the observer again. */
 
 static void
 a_lost_observer_is_found_at_once_and_gets_the_same_frame(void **state)
@@ -135,7 +135,7 @@ a_resend_that_fails_is_a_failure(void **state)
 	assert_int_equal(script_counters(f).dropped_peer_gone, 0);
 }
 
-/* --- reconnecting after so many drops --- */
+/* Reconnecting after so many drops. */
 
 static void
 the_second_drop_reconnects_when_that_is_asked_for(void **state)
@@ -269,7 +269,7 @@ a_failed_reconnect_by_hand_changes_nothing(void **state)
 	assert_int_equal(f->disconnect_count, 0);
 }
 
-/* --- forks --- */
+/* Forks. */
 
 static void
 a_wiped_word_makes_a_new_agent_once(void **state)

@@ -32,7 +32,7 @@ __wrap_fcntl64(int fd, int what, ...)
 	return __real_fcntl64(fd, what, flags);
 }
 
-/* --- addresses --- */
+/* Addresses. */
 
 static void
 assert_path(const char *address, const char *path)
@@ -102,7 +102,7 @@ a_path_that_is_too_long_is_not_cut(void **state)
 	assert_path(path, path);
 }
 
-/* --- opening --- */
+/* Opening. */
 
 static void
 a_beat_is_one_datagram_from_this_process(void **state)
@@ -231,7 +231,7 @@ standard_descriptors_never_become_the_socket(void **state)
 	(void)close(saved);
 }
 
-/* --- observers that come and go --- */
+/* Observers that come and go. */
 
 static void
 a_full_queue_drops_and_does_not_block(void **state)

@@ -8,7 +8,7 @@
 
 #include "support/crash_fixture.h"
 
-/* --- deaths --- */
+/* Deaths. */
 
 static int signal_to_raise;
 
@@ -182,7 +182,7 @@ an_orderly_end_sends_nothing(void **state)
 	assert_true(listener_is_empty(&f->listener));
 }
 
-/* --- the observer --- */
+/* The observer. */
 
 static void
 install_without_an_observer(const struct fixture *f)
@@ -270,7 +270,7 @@ the_address_of_the_later_install_counts(void **state)
 	listener_close(&other);
 }
 
-/* --- the program around it --- */
+/* The program around it. */
 
 static void
 die_with_all_descriptors_closed(const struct fixture *f)
@@ -388,7 +388,7 @@ a_full_queue_does_not_hold_up_the_end(void **state)
 	assert_killed_by(start(fill_the_queue, f), SIGSEGV);
 }
 
-/* --- timestamps --- */
+/* Timestamps. */
 
 static void
 timestamps_rise_whatever_the_clock_does(void **state)

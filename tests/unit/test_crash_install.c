@@ -21,7 +21,7 @@ FAULT(ssize_t, -1, sendto,
 	socklen_t len),
     (fd, p, n, flags, to, len))
 
-/* --- earlier handlers --- */
+/* Earlier handlers. */
 
 static volatile sig_atomic_t earlier_calls;
 
@@ -185,7 +185,7 @@ a_signal_stack_of_the_program_is_kept(void **state)
 	assert_exits_with(start(check_own_stack_is_kept, *state), OWN_EXIT);
 }
 
-/* --- what cannot be installed --- */
+/* What cannot be installed. */
 
 /* Is all as in a program that never called us? */
 static bool
