@@ -165,6 +165,7 @@ class Observer:
         notify_path.unlink(missing_ok=True)
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notify.bind(os.fspath(notify_path))
+        notify_path.chmod(0o666)  # the observer may be another user
         with open(self.log_path, "ab") as log, open(
             self.stdout_path, "wb"
         ) as out:
