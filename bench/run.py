@@ -218,11 +218,12 @@ def arguments():
 def main():
     args = arguments()
     date = datetime.datetime.now(datetime.timezone.utc)
+    before = machine()
     results, commands = measure(args, args.only or list(RESULTS))
     table(results)
     out = args.out or os.path.join(args.build, "bench.json")
     with open(out, "w", encoding="utf-8") as file:
-        json.dump({"machine": machine(), "kernel": platform.release(),
+        json.dump({"machine": before, "kernel": platform.release(),
                    "date": date.isoformat(timespec="seconds"),
                    "quick": args.quick, "commands": commands,
                    "results": results}, file, indent=1)
