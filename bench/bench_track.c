@@ -73,18 +73,19 @@ draw_order(struct field *f)
 	}
 }
 
-/* Beats from place i on as the intake would deliver them. Returns how many. */
+/* Beats from place i on as the intake would deliver them, none of them in
+ * another second than the first. Returns how many. */
 static inline uint32_t
 take_batch(const struct field *f, uint32_t i, struct beat *beats)
 {
-	uint32_t n = f->n_beats - i, k;
+	uint32_t n = f->n_agents - i % f->n_agents, k;
+	uint64_t nonce = f->seconds + i / f->n_agents;
 
 	if (n > SUPPORT_BATCH)
 		n = SUPPORT_BATCH;
 	for (k = 0; k < n; k++) {
 		beats[k].id = f->order[i + k];
-		beats[k].pid = f->order[i + k];
-		beats[k].nonce = f->seconds + (i + k) / f->n_agents;
+		beats[k].nonce = nonce;
 		beats[k].timestamp = f->now_ns;
 	}
 	for (k = 0; k < n; k++)

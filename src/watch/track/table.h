@@ -2,17 +2,19 @@
  * The table behind the tracker: its records and what the files of this room
  * share about them. Nobody else includes this.
  *
- * A slot is in one of these states; "filed" is independent of all of them:
+ * A slot is in one of these states:
  *
- *	tracked   has an agent; filed, unless it is stalled or was just
- *	          handed out as due
+ *	watched   has an agent, and its deadline will be noticed: it is filed
+ *	          in the wheel, or a member of a round
+ *	due       was handed out because its deadline has come
  *	stalled   has an agent that is not judged again before its next beat
- *	free      an agent left; its entry in the wheel may still be there
+ *	free      an agent left
  *	fresh     never used, from n_slots on
  *
- * A free slot that is filed may serve an agent whose deadline is not earlier
- * than the one it is filed for: the old entry then brings up the new agent, in
- * time or too early. A slot is never filed twice, so the wheel cannot overflow.
+ * A slot that is stalled or free may still be filed. A free one that is may
+ * serve an agent whose deadline is not earlier than the one it is filed for:
+ * the old entry then brings up the new agent, in time or too early. A slot is
+ * never filed twice, so the wheel cannot overflow.
  */
 #ifndef WATCH_TRACK_TABLE_H
 #define WATCH_TRACK_TABLE_H
@@ -24,21 +26,31 @@
 #include "watch/event.h"
 #include "watch/stats.h"
 #include "watch/track/idmap.h"
+#include "watch/track/rounds.h"
 #include "watch/track/tracker.h"
 #include "watch/track/wheel.h"
 
-enum table_flags {
-	TABLE_FILED = 1u << 0, /* the wheel has an entry of this slot */
-	TABLE_FREE = 1u << 1,  /* no agent here */
-	TABLE_STALLED = 1u << 2,
-	TABLE_GONE = 1u << 3,
-	TABLE_AFTER_TERMINAL = 1u << 4, /* the last beat was terminal */
-	TABLE_HAS_TERMINAL = 1u << 5,   /* terminal_timestamp is known */
-	TABLE_NO_NONCE = 1u << 6,       /* no regular beat yet */
+/*
+ * What makes a beat unusual, and below it the origin of the agent: one byte,
+ * so that one comparison tells that a beat has the origin of its agent and
+ * that nothing else is to be done.
+ */
+enum table_state {
+	TABLE_ORIGIN = 3u,
+	TABLE_FREE = 1u << 2, /* no agent here */
+	TABLE_STALLED = 1u << 3,
+	TABLE_UNWATCHED = 1u << 4,     /* due: neither of the next two notes */
+	TABLE_AFTER_TERMINAL = 1u << 5 /* the last beat was terminal */
+};
 
-	/* A beat that finds anything but TABLE_FILED here has more to do. */
-	TABLE_UNUSUAL = TABLE_FILED | TABLE_FREE | TABLE_STALLED |
-			TABLE_AFTER_TERMINAL | TABLE_NO_NONCE
+_Static_assert((int)ORIGIN_COUNT <= (int)TABLE_ORIGIN + 1, "two bits");
+
+/* What no usual beat needs to know. */
+enum table_notes {
+	TABLE_FILED = 1u << 0,    /* the wheel has an entry of this slot */
+	TABLE_IN_ROUND = 1u << 1, /* a member of a round */
+	TABLE_GONE = 1u << 2,
+	TABLE_HAS_TERMINAL = 1u << 3 /* terminal_timestamp is known */
 };
 
 /* The nonce of a terminal frame. */
@@ -48,16 +60,17 @@ enum table_flags {
 struct table_hot {
 	_Alignas(64) uint64_t id;
 	uint64_t last_seen_ns;
-	uint64_t last_nonce;     /* of a regular frame */
+	uint64_t next_nonce;     /* lowest regular one in order; 0 any */
 	uint64_t last_timestamp; /* of a regular frame */
 	uint64_t beats;
 	uint64_t threshold_ns;
 	uint64_t hold_ns; /* not judged before */
 	uint32_t debt_ns; /* rate limit: last_seen_ns + debt_ns is the time at
 			     which the next beat would come at the full rate */
+	uint8_t state;    /* enum table_state */
 	uint8_t status;
-	uint8_t origin;
-	uint8_t flags; /* enum table_flags */
+	uint8_t notes; /* enum table_notes */
+	uint8_t unused;
 };
 
 struct table_link {
@@ -84,11 +97,14 @@ struct tracker {
 	struct table_cold *cold;
 	struct idmap *ids;
 	struct wheel *wheel;
+	struct rounds rounds;
 	struct stats *stats;
 	void *memory; /* all of it, this struct included */
 
-	uint64_t interval_ns;  /* between two beats at the full rate; 0 none */
-	uint64_t tolerance_ns; /* how much earlier a beat may come */
+	uint64_t quiet_ns;     /* tracker_due() has nothing to do before */
+	uint64_t slot_ns;      /* of the wheel */
+	uint64_t tolerance_ns; /* of the rate limit: so much earlier is fine */
+	uint32_t interval_ns;  /* between two beats at the full rate; 0 none */
 
 	uint32_t capacity;
 	uint32_t n_slots; /* ever used */
@@ -115,7 +131,13 @@ table_deadline_ns(const struct table_hot *h)
 static inline bool
 table_is_used(const struct tracker *t, uint32_t slot)
 {
-	return slot < t->n_slots && (t->hot[slot].flags & TABLE_FREE) == 0;
+	return slot < t->n_slots && (t->hot[slot].state & TABLE_FREE) == 0;
+}
+
+static inline uint8_t
+table_origin(const struct table_hot *h)
+{
+	return h->state & TABLE_ORIGIN;
 }
 
 static inline bool
@@ -124,10 +146,14 @@ table_is_terminal(const struct beat *beat)
 	return beat->nonce == TABLE_NONCE_TERMINAL;
 }
 
-/* File the slot for its deadline, unless it is filed already. */
-void table_file(struct tracker *t, uint32_t slot);
+/* See to it that the deadline of the slot will be noticed, if nothing does so
+ * yet. What is filed for it in the wheel is never later than it. */
+void table_watch(struct tracker *t, uint32_t slot, uint64_t now_ns);
 
-/* The wheel has handed out a slot that is free or stalled. */
+/* The slot is not to be looked at any more. Its entry in the wheel stays. */
+void table_unwatch(struct tracker *t, uint32_t slot);
+
+/* The wheel has no entry of this slot any more. */
 void table_unfile(struct tracker *t, uint32_t slot);
 
 #endif

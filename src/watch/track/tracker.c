@@ -8,7 +8,8 @@
 
 enum {
 	LINE_BYTES = 64,
-	TOLERANCE_MS = 50,  /* of the rate limit at high rates */
+	TOLERANCE_MS = 50, /* of the rate limit at high rates */
+	NEAR_RECORDS = 16384,
 	TOLERANCE_LOSS = 20 /* and what part of the interval it shrinks by */
 };
 
@@ -21,6 +22,7 @@ struct layout {
 	size_t cold;
 	size_t ids;
 	size_t wheel;
+	size_t rounds;
 	size_t end;
 };
 
@@ -40,7 +42,8 @@ layout_of(uint32_t capacity)
 	l.cold = l.hot + capacity * sizeof(struct table_hot);
 	l.ids = line_end(l.cold + capacity * sizeof(struct table_cold));
 	l.wheel = line_end(l.ids + idmap_size(capacity));
-	l.end = line_end(l.wheel + wheel_size(capacity));
+	l.rounds = line_end(l.wheel + wheel_size(capacity));
+	l.end = line_end(l.rounds + rounds_size(capacity));
 	return l;
 }
 
@@ -69,7 +72,9 @@ set_rate(struct tracker *t, uint32_t max_rate_per_s)
 		t->tolerance_ns = UINT64_MAX;
 		return;
 	}
-	t->interval_ns = u64_max(NS_PER_S / max_rate_per_s, 1);
+	t->interval_ns = max_rate_per_s < NS_PER_S
+			     ? (uint32_t)(NS_PER_S / max_rate_per_s)
+			     : 1;
 	t->tolerance_ns = u64_sub_sat(
 	    TOLERANCE_MS * NS_PER_MS, t->interval_ns / TOLERANCE_LOSS);
 }
@@ -105,7 +110,10 @@ tracker_new(const struct tracker_options *options, struct stats *stats,
 	    base + l.wheel, options->capacity, options->slot_ns, now_ns);
 	assert(t->ids != NULL && t->wheel != NULL);
 
+	rounds_init(&t->rounds, base + l.rounds, options->capacity);
+
 	t->stats = stats;
+	t->slot_ns = options->slot_ns;
 	t->capacity = options->capacity;
 	t->eviction = options->eviction;
 	t->scan_window = options->scan_window;
@@ -136,18 +144,27 @@ tracker_prefetch(const struct tracker *t, uint64_t id)
 	idmap_prefetch(t->ids, id);
 }
 
+void
+tracker_prefetch_record(const struct tracker *t, uint64_t id)
+{
+	if (t->capacity <= NEAR_RECORDS)
+		return;
+	/* No harm in a wrong guess, nor in an address outside of the table. */
+	__builtin_prefetch(&t->hot[idmap_guess(t->ids, id)], 1);
+}
+
 bool
 tracker_is_gone(const struct tracker *t, uint32_t slot)
 {
 	assert(table_is_used(t, slot));
-	return (t->hot[slot].flags & TABLE_GONE) != 0;
+	return (t->hot[slot].notes & TABLE_GONE) != 0;
 }
 
 void
 tracker_set_gone(struct tracker *t, uint32_t slot)
 {
 	assert(table_is_used(t, slot));
-	t->hot[slot].flags |= TABLE_GONE;
+	t->hot[slot].notes |= TABLE_GONE;
 	t->cold[slot].pidfd = -1;
 }
 
@@ -162,7 +179,7 @@ tracker_view(const struct tracker *t, uint32_t slot, struct agent_view *ret)
 		return false;
 	h = &t->hot[slot];
 	c = &t->cold[slot];
-	stalled = (h->flags & TABLE_STALLED) != 0;
+	stalled = (h->state & TABLE_STALLED) != 0;
 	*ret = (struct agent_view){
 		.id = h->id,
 		.beats = h->beats,
@@ -170,9 +187,9 @@ tracker_view(const struct tracker *t, uint32_t slot, struct agent_view *ret)
 		.last_seen_ns = h->last_seen_ns,
 		.joined_ns = c->joined_ns,
 		.threshold_ns = h->threshold_ns,
-		.last_nonce = (h->flags & TABLE_AFTER_TERMINAL) != 0
+		.last_nonce = (h->state & TABLE_AFTER_TERMINAL) != 0
 				  ? TABLE_NONCE_TERMINAL
-				  : h->last_nonce,
+				  : h->next_nonce - 1,
 		.start_ticks = c->start_ticks,
 		.slot = slot,
 		.pid = (uint32_t)h->id,
@@ -180,9 +197,9 @@ tracker_view(const struct tracker *t, uint32_t slot, struct agent_view *ret)
 		.pid_namespace = c->pid_namespace,
 		.pidfd = c->pidfd,
 		.status = stalled ? (uint8_t)AGENT_STALLED : h->status,
-		.origin = h->origin,
+		.origin = table_origin(h),
 		.stalled = stalled,
-		.gone = (h->flags & TABLE_GONE) != 0,
+		.gone = (h->notes & TABLE_GONE) != 0,
 	};
 	return true;
 }

@@ -2,12 +2,18 @@
  * Tracker: who is alive, who is due.
  *
  * A table of agents with fixed capacity, its identity map and its deadline
- * wheel, in one allocation. Implements the update rules of the reference
- * (observer page 2.2) with decisions 4, 7 and 9 of this project. Pure: no
- * I/O, no clock; descriptors in identities are stored, never used or closed.
+ * wheel, in one allocation. Implements the update rules of the reference, with
+ * new sessions, terms for each agent, and stable slots: an agent keeps its
+ * slot until it is removed. Pure: no I/O, no clock; descriptors in identities
+ * are stored, never used or closed.
  *
- * A beat of a known agent stores and compares; it touches no timer. Slots are
- * stable: an agent keeps its slot until it is removed.
+ * A beat of a known agent compares and stores; it touches no timer. Deadlines
+ * are noticed never early, and at most one slot of the wheel late. Times never
+ * go back; the caller sees to that.
+ *
+ * All that is decided here is counted here: beats, joins, resumes, stalls,
+ * beats that were limited, out of order or of a weaker origin, new sessions,
+ * wraps, evictions and joins that found no room.
  */
 #ifndef WATCH_TRACK_TRACKER_H
 #define WATCH_TRACK_TRACKER_H
@@ -38,7 +44,7 @@ struct tracker_options {
 /* What an agent is held to; set when it joins. */
 struct agent_terms {
 	uint64_t threshold_ns;
-	uint64_t grace_ns; /* not judged so long after its first beat */
+	uint64_t grace_ns; /* not judged so long after its first beat; 0 none */
 };
 
 enum tracker_outcome {
@@ -71,16 +77,34 @@ uint32_t tracker_find(const struct tracker *t, uint64_t id);
 /* Ask for the memory that tracker_find(id) will need. */
 void tracker_prefetch(const struct tracker *t, uint64_t id);
 
+/* Then, for all of a batch: ask for the record that tracker_beat() will need.
+ * To be called when what tracker_prefetch() has asked for may have come. */
+void tracker_prefetch_record(const struct tracker *t, uint64_t id);
+
 /* True when the process behind the slot is known to have ended: the next beat
  * with its pid needs a look at who sends it. */
 bool tracker_is_gone(const struct tracker *t, uint32_t slot);
 
 /*
- * A beat of the agent at slot. Rules in order: per-agent rate (a generic cell
- * rate with a tolerance for late draining; never for a change of status nor
- * for a terminal edge), origin, terminal order, nonce order with the wrap
- * rule, and a new session: from a kernel-attested process, a lower nonce with
- * a lower timestamp starts over.
+ * A beat of the agent at slot. The rules, in this order:
+ *
+ * Rate. A beat is limited when it comes earlier than the full rate allows. It
+ * may come up to 50 ms early, less a twentieth of the interval, because the
+ * observer drains its queue now and then and sees beats in bunches: none at
+ * one a second, 49.5 ms at a hundred a second. A change of status, a terminal
+ * edge and a stronger origin always pass, and are not paid for later.
+ *
+ * Origin. A weaker one than the agent's is a conflict. A stronger one becomes
+ * the agent's, and order starts over.
+ *
+ * Order. A terminal frame must have a greater timestamp than the last. Any
+ * other must have a greater nonce, but for a wrap from the highest 2^20 to the
+ * lowest, and for a new session: a lower nonce with a lower timestamp, from a
+ * process that the kernel names or from a socket that nobody but its mode
+ * protects; over a network, any nonce after a silence of the threshold, as
+ * long as no start time is known.
+ *
+ * A beat that is not accepted changes nothing but a counter.
  */
 enum tracker_outcome tracker_beat(
     struct tracker *t, uint32_t slot, const struct beat *beat, uint64_t now_ns);
@@ -94,9 +118,15 @@ bool tracker_is_terminal_edge(
     const struct tracker *t, uint32_t slot, const struct beat *beat);
 
 /*
- * A new agent, whose identity is not tracked. When the table is full one agent
- * may be evicted: *ret_evicted is then what it was (its pidfd is now the
- * caller's to close), and *ret_did_evict is true.
+ * A new agent, whose identity is not tracked; the beat is its first, and is
+ * accepted. When the table is full one agent may be evicted, if the next
+ * scan_window slots have one that is stalled, and gone or silent for more than
+ * ten thresholds; else, when evicting is balanced, one that is merely silent
+ * for so long. *ret_evicted is then what it was (its pidfd is now the caller's
+ * to close), and *ret_did_evict is true.
+ *
+ * Costs a walk over all deadlines when the only free slots are still filed for
+ * a later time than the new agent's deadline.
  *
  * Returns the slot, or SLOT_NONE when there is no room (counted).
  */
@@ -124,7 +154,9 @@ struct tracker_due {
  * once. Agents that have beaten since they were filed are filed again and do
  * not appear.
  *
- * Returns how many; max means: call again.
+ * Returns how many; max means: call again. A call looks at some thousands of
+ * agents at most: when more have come up at once, tracker_next_ns() will say
+ * that the next look is due now.
  */
 size_t tracker_due(
     struct tracker *t, uint64_t now_ns, struct tracker_due *ret, size_t max);
@@ -132,7 +164,8 @@ size_t tracker_due(
 /* Look again no earlier than at_ns. */
 void tracker_defer(struct tracker *t, uint32_t slot, uint64_t at_ns);
 
-/* The agent has stalled: latched until its next accepted beat, counted. */
+/* The agent has stalled: latched until its next accepted beat, counted once.
+ * May be said of any agent, whether it was due or not. */
 void tracker_stall(struct tracker *t, uint32_t slot, enum stall_reason why);
 
 /*

@@ -29,9 +29,9 @@ static bool
 is_terminal_edge(const struct table_hot *h, const struct table_cold *c,
     const struct beat *beat)
 {
-	if (!table_is_terminal(beat) || (h->flags & TABLE_AFTER_TERMINAL) != 0)
+	if (!table_is_terminal(beat) || (h->state & TABLE_AFTER_TERMINAL) != 0)
 		return false;
-	return (h->flags & TABLE_HAS_TERMINAL) == 0 ||
+	return (h->notes & TABLE_HAS_TERMINAL) == 0 ||
 	       beat->timestamp > c->terminal_timestamp;
 }
 
@@ -52,7 +52,7 @@ is_rate_limited(const struct tracker *t, uint32_t slot, const struct beat *beat,
 	const struct table_hot *h = &t->hot[slot];
 
 	return debt_of(h, now_ns) > t->tolerance_ns &&
-	       beat->status == h->status && beat->origin <= h->origin &&
+	       beat->status == h->status && beat->origin <= table_origin(h) &&
 	       !is_terminal_edge(h, &t->cold[slot], beat);
 }
 
@@ -71,7 +71,7 @@ is_new_session(const struct tracker *t, uint32_t slot, const struct beat *beat,
 	 */
 	if (beat->origin == ORIGIN_KERNEL_ATTESTED ||
 	    beat->origin == ORIGIN_SOCKET_MODE_ONLY)
-		return beat->nonce < h->last_nonce &&
+		return beat->nonce < h->next_nonce - 1 &&
 		       beat->timestamp < h->last_timestamp;
 	/* Over a network, only a long silence can tell (reference rule 2). */
 	return t->cold[slot].start_ticks == 0 &&
@@ -98,16 +98,14 @@ accept(
 	h->status = beat->status;
 	h->beats++;
 	t->stats->beats++;
-	if ((h->flags & TABLE_STALLED) != 0) {
-		h->flags &= (uint8_t)~TABLE_STALLED;
+	if ((h->state & TABLE_STALLED) != 0) {
 		t->n_stalled--;
 		t->stats->resumes++;
 		ret = TRACKER_RESUMED;
 	}
-	if ((h->flags & TABLE_FILED) == 0) {
-		wheel_advance(t->wheel, now_ns);
-		table_file(t, slot);
-	}
+	h->state &= (uint8_t) ~(TABLE_STALLED | TABLE_UNWATCHED);
+	rounds_seen(&t->rounds, slot);
+	table_watch(t, slot, now_ns);
 	return ret;
 }
 
@@ -118,10 +116,11 @@ terminal_beat(
 	struct table_hot *h = &t->hot[slot];
 	struct table_cold *c = &t->cold[slot];
 
-	if ((h->flags & TABLE_HAS_TERMINAL) != 0 &&
+	if ((h->notes & TABLE_HAS_TERMINAL) != 0 &&
 	    beat->timestamp <= c->terminal_timestamp)
 		return refuse(t, STATS_TERMINAL_REPLAYED);
-	h->flags |= TABLE_HAS_TERMINAL | TABLE_AFTER_TERMINAL;
+	h->notes |= TABLE_HAS_TERMINAL;
+	h->state |= TABLE_AFTER_TERMINAL;
 	c->terminal_timestamp = beat->timestamp;
 	return accept(t, slot, beat, now_ns);
 }
@@ -132,21 +131,21 @@ regular_beat(
 {
 	struct table_hot *h = &t->hot[slot];
 
-	if ((h->flags & TABLE_NO_NONCE) != 0 || beat->nonce > h->last_nonce) {
+	if (beat->nonce >= h->next_nonce) {
 		/* In order. */
-	} else if (h->last_nonce >= UINT64_MAX - wrap_window &&
+	} else if (h->next_nonce > UINT64_MAX - wrap_window &&
 		   beat->nonce <= wrap_window) {
 		t->stats->nonce_wraps++;
 	} else if (is_new_session(t, slot, beat, now_ns)) {
 		t->stats->new_sessions++;
-		h->flags &= (uint8_t)~TABLE_HAS_TERMINAL;
-	} else if (beat->nonce == h->last_nonce) {
+		h->notes &= (uint8_t)~TABLE_HAS_TERMINAL;
+	} else if (beat->nonce == h->next_nonce - 1) {
 		return refuse(t, STATS_NONCE_REPEATED);
 	} else {
 		return refuse(t, STATS_NONCE_REGRESSED);
 	}
-	h->flags &= (uint8_t) ~(TABLE_NO_NONCE | TABLE_AFTER_TERMINAL);
-	h->last_nonce = beat->nonce;
+	h->state &= (uint8_t)~TABLE_AFTER_TERMINAL;
+	h->next_nonce = beat->nonce + 1;
 	h->last_timestamp = beat->timestamp;
 	return accept(t, slot, beat, now_ns);
 }
@@ -162,16 +161,16 @@ unusual_beat(
 		t->stats->rate_limited[STATS_LIMITED_PER_PID]++;
 		return TRACKER_RATE_LIMITED;
 	}
-	if (beat->origin < h->origin) {
+	if (beat->origin < table_origin(h)) {
 		t->stats->origin_conflicts++;
 		return TRACKER_ORIGIN_CONFLICT;
 	}
-	if (beat->origin > h->origin) {
+	if (beat->origin > table_origin(h)) {
 		/* What a weaker origin said of order binds nobody. */
-		h->origin = beat->origin;
-		h->flags &=
-		    (uint8_t) ~(TABLE_HAS_TERMINAL | TABLE_AFTER_TERMINAL);
-		h->flags |= TABLE_NO_NONCE;
+		h->state &= (uint8_t) ~(TABLE_ORIGIN | TABLE_AFTER_TERMINAL);
+		h->state |= beat->origin;
+		h->notes &= (uint8_t)~TABLE_HAS_TERMINAL;
+		h->next_nonce = 0;
 		t->cold[slot].uid = beat->uid;
 	}
 	if (table_is_terminal(beat))
@@ -184,22 +183,19 @@ tracker_beat(
     struct tracker *t, uint32_t slot, const struct beat *beat, uint64_t now_ns)
 {
 	struct table_hot *h = &t->hot[slot];
-	uint64_t debt = debt_of(h, now_ns);
+	uint64_t next = beat->nonce + 1; /* 0 for a terminal frame */
 
-	/* One branch: each part alone is right nearly always. */
-	if (unlikely((beat->nonce <= h->last_nonce) |
-		     (beat->nonce == TABLE_NONCE_TERMINAL) |
-		     (beat->origin != h->origin) |
-		     ((h->flags & TABLE_UNUSUAL) != TABLE_FILED) |
-		     (debt > t->tolerance_ns)))
+	if (unlikely(next <= h->next_nonce || h->state != beat->origin ||
+		     h->last_seen_ns + h->debt_ns > now_ns))
 		return unusual_beat(t, slot, beat, now_ns);
 
 	h->last_seen_ns = now_ns;
-	h->last_nonce = beat->nonce;
+	h->next_nonce = next;
 	h->last_timestamp = beat->timestamp;
-	h->debt_ns = (uint32_t)(debt + t->interval_ns);
+	h->debt_ns = t->interval_ns;
 	h->status = beat->status;
 	h->beats++;
 	t->stats->beats++;
+	rounds_seen(&t->rounds, slot);
 	return TRACKER_ACCEPTED;
 }

@@ -13,37 +13,79 @@ enum {
 	/* Agents looked at in one call. The rest is due at once again, but the
 	 * loop can take in beats first. */
 	LOOKS_DUE = 16384,
-	LOOKS_AHEAD = 1024
+	LOOKS_AHEAD = 1024,
+
+	ROUNDS_FROM = 1024, /* agents */
+	ROUNDS_SLOTS = 16   /* of a threshold, at least */
 };
 
-void
-table_file(struct tracker *t, uint32_t slot)
+/* After anything that may bring it closer. */
+static void
+note_quiet(struct tracker *t)
+{
+	t->quiet_ns = u64_min(wheel_quiet_ns(t->wheel), t->rounds.quiet_ns);
+}
+
+static void
+file(struct tracker *t, uint32_t slot)
 {
 	struct table_hot *h = &t->hot[slot];
 
-	if ((h->flags & TABLE_FILED) != 0)
-		return;
-	h->flags |= TABLE_FILED;
 	wheel_put(t->wheel, slot, table_deadline_ns(h));
+	h->notes |= TABLE_FILED;
+	note_quiet(t);
 }
 
-/* True when the agent is due; it is then filed no more. */
+void
+table_watch(struct tracker *t, uint32_t slot, uint64_t now_ns)
+{
+	struct table_hot *h = &t->hot[slot];
+
+	if ((h->notes & (TABLE_FILED | TABLE_IN_ROUND)) != 0)
+		return;
+	/* Few agents are looked at one by one, so that nobody is woken up for
+	 * a round that finds all of them in order. */
+	if (t->n_agents >= ROUNDS_FROM &&
+	    h->threshold_ns / ROUNDS_SLOTS >= t->slot_ns &&
+	    rounds_add(
+		&t->rounds, slot, h->threshold_ns, h->last_seen_ns, now_ns)) {
+		h->notes |= TABLE_IN_ROUND;
+		note_quiet(t);
+		return;
+	}
+	wheel_advance(t->wheel, now_ns);
+	file(t, slot);
+}
+
+void
+table_unwatch(struct tracker *t, uint32_t slot)
+{
+	struct table_hot *h = &t->hot[slot];
+
+	if ((h->notes & TABLE_IN_ROUND) == 0)
+		return;
+	rounds_remove(&t->rounds, slot);
+	h->notes &= (uint8_t)~TABLE_IN_ROUND;
+}
+
+/*
+ * A slot of which the wheel has no entry any more: true when its agent is due.
+ * Else it is watched again, if it has an agent that is.
+ */
 static inline bool
 look(struct tracker *t, uint32_t slot, uint64_t now_ns)
 {
 	struct table_hot *h = &t->hot[slot];
-	uint64_t deadline = table_deadline_ns(h);
 
-	if (unlikely((h->flags & (TABLE_FREE | TABLE_STALLED)) != 0)) {
-		table_unfile(t, slot);
+	table_unfile(t, slot);
+	if ((h->state & (TABLE_FREE | TABLE_STALLED)) != 0)
 		return false;
+	if (table_deadline_ns(h) <= now_ns) {
+		h->state |= TABLE_UNWATCHED;
+		return true;
 	}
-	if (likely(deadline > now_ns)) {
-		wheel_put(t->wheel, slot, deadline);
-		return false;
-	}
-	h->flags &= (uint8_t)~TABLE_FILED;
-	return true;
+	table_watch(t, slot, now_ns);
+	return false;
 }
 
 static void
@@ -55,14 +97,37 @@ ask_for(const struct tracker *t, const uint32_t *slots, size_t n)
 		__builtin_prefetch(&t->hot[slots[i]]);
 }
 
-size_t
-tracker_due(
+/* Members of rounds that have been silent are filed in the wheel. */
+static size_t
+go_rounds(struct tracker *t, uint64_t now_ns)
+{
+	uint32_t slots[BATCH];
+	struct table_hot *h;
+	size_t looks = 0, i, n;
+
+	wheel_advance(t->wheel, now_ns);
+	do {
+		n = rounds_take(&t->rounds, now_ns, slots, BATCH);
+		ask_for(t, slots, n);
+		for (i = 0; i < n; i++) {
+			h = &t->hot[slots[i]];
+			h->notes &= (uint8_t)~TABLE_IN_ROUND;
+			file(t, slots[i]);
+		}
+		looks += n;
+	} while (n > 0 && looks < LOOKS_DUE);
+	return looks;
+}
+
+static size_t
+look_at_all(
     struct tracker *t, uint64_t now_ns, struct tracker_due *ret, size_t max)
 {
-	size_t n = 0, looks = 0, i, taken, room;
+	size_t n = 0, looks, i, taken, room;
 	const struct table_hot *h;
 	uint32_t slots[BATCH];
 
+	looks = go_rounds(t, now_ns);
 	do {
 		room = max - n < BATCH ? max - n : BATCH;
 		taken = wheel_take(t->wheel, now_ns, slots, room);
@@ -81,6 +146,19 @@ tracker_due(
 	return n;
 }
 
+size_t
+tracker_due(
+    struct tracker *t, uint64_t now_ns, struct tracker_due *ret, size_t max)
+{
+	size_t n;
+
+	if (likely(now_ns < t->quiet_ns))
+		return 0;
+	n = look_at_all(t, now_ns, ret, max);
+	note_quiet(t);
+	return n;
+}
+
 void
 tracker_defer(struct tracker *t, uint32_t slot, uint64_t at_ns)
 {
@@ -88,7 +166,9 @@ tracker_defer(struct tracker *t, uint32_t slot, uint64_t at_ns)
 
 	assert(table_is_used(t, slot));
 	h->hold_ns = u64_max(h->hold_ns, at_ns);
-	table_file(t, slot);
+	h->state &= (uint8_t)~TABLE_UNWATCHED;
+	if ((h->notes & (TABLE_FILED | TABLE_IN_ROUND)) == 0)
+		file(t, slot);
 }
 
 void
@@ -97,32 +177,35 @@ tracker_stall(struct tracker *t, uint32_t slot, enum stall_reason why)
 	struct table_hot *h = &t->hot[slot];
 
 	assert(table_is_used(t, slot));
-	if ((h->flags & TABLE_STALLED) != 0)
+	if ((h->state & TABLE_STALLED) != 0)
 		return;
-	h->flags |= TABLE_STALLED;
+	h->state |= TABLE_STALLED;
+	table_unwatch(t, slot);
 	t->n_stalled++;
 	t->cold[slot].stalls++;
 	t->stats->stalls[why]++;
 }
 
-/* File again, or for good, each of these; true when one of them really is due
- * at next_ns. */
+/* Look at these before their time; true when one of them really is due at
+ * next_ns. It is filed again. */
 static bool
-settle(struct tracker *t, const uint32_t *slots, size_t n, uint64_t next_ns)
+settle(struct tracker *t, const uint32_t *slots, size_t n, uint64_t now_ns,
+    uint64_t next_ns)
 {
-	const struct table_hot *h;
+	struct table_hot *h;
 	bool ret = false;
 	size_t i;
 
 	ask_for(t, slots, n);
 	for (i = 0; i < n; i++) {
 		h = &t->hot[slots[i]];
-		if ((h->flags & (TABLE_FREE | TABLE_STALLED)) != 0) {
-			table_unfile(t, slots[i]);
+		if (table_deadline_ns(h) > next_ns ||
+		    (h->state & (TABLE_FREE | TABLE_STALLED)) != 0) {
+			(void)look(t, slots[i], now_ns);
 			continue;
 		}
-		wheel_put(t->wheel, slots[i], table_deadline_ns(h));
-		ret |= table_deadline_ns(h) <= next_ns;
+		file(t, slots[i]);
+		ret = true;
 	}
 	return ret;
 }
@@ -130,17 +213,18 @@ settle(struct tracker *t, const uint32_t *slots, size_t n, uint64_t next_ns)
 uint64_t
 tracker_next_ns(struct tracker *t, uint64_t now_ns, uint64_t ahead_ns)
 {
-	uint64_t next, until = u64_add_sat(now_ns, ahead_ns);
+	uint64_t next, until, round = rounds_next_ns(&t->rounds);
 	uint32_t slots[BATCH];
 	size_t looks, n;
 
+	until = u64_min(u64_add_sat(now_ns, ahead_ns), round);
 	for (looks = 0; looks < LOOKS_AHEAD; looks += n) {
 		next = wheel_next_ns(t->wheel);
 		if (next <= now_ns || next > until || next == NS_NEVER)
-			return next;
+			return u64_min(next, round);
 		n = wheel_take_ahead(t->wheel, slots, BATCH);
-		if (settle(t, slots, n, next))
+		if (settle(t, slots, n, now_ns, next))
 			return next;
 	}
-	return wheel_next_ns(t->wheel);
+	return u64_min(wheel_next_ns(t->wheel), round);
 }

@@ -50,8 +50,8 @@ table_unfile(struct tracker *t, uint32_t slot)
 {
 	struct table_hot *h = &t->hot[slot];
 
-	h->flags &= (uint8_t)~TABLE_FILED;
-	if ((h->flags & TABLE_FREE) == 0)
+	h->notes &= (uint8_t)~TABLE_FILED;
+	if ((h->state & TABLE_FREE) == 0)
 		return;
 	filed_unlink(t, slot);
 	unfiled_push(t, slot);
@@ -62,7 +62,7 @@ is_used(const void *ctx, uint32_t slot)
 {
 	const struct tracker *t = ctx;
 
-	return (t->hot[slot].flags & TABLE_FREE) == 0;
+	return (t->hot[slot].state & TABLE_FREE) == 0;
 }
 
 /* Take the entries of all free slots out of the wheel. */
@@ -118,8 +118,8 @@ find_victim(struct tracker *t, uint64_t now_ns)
 		h = &t->hot[slot];
 		long_silent = u64_sub_sat(now_ns, h->last_seen_ns) >
 			      u64_mul_sat(h->threshold_ns, EVICT_THRESHOLDS);
-		if ((h->flags & TABLE_STALLED) != 0 &&
-		    ((h->flags & TABLE_GONE) != 0 || long_silent))
+		if ((h->state & TABLE_STALLED) != 0 &&
+		    ((h->notes & TABLE_GONE) != 0 || long_silent))
 			return slot;
 		if (long_silent && second_best == SLOT_NONE &&
 		    t->eviction == TRACKER_EVICT_BALANCED)
@@ -166,21 +166,21 @@ tracker_join(struct tracker *t, const struct beat *beat,
 	hot.last_seen_ns = now_ns;
 	hot.threshold_ns = terms->threshold_ns;
 	hot.hold_ns = u64_add_sat(now_ns, terms->grace_ns);
-	hot.debt_ns = (uint32_t)t->interval_ns;
+	hot.debt_ns = t->interval_ns;
 	hot.status = beat->status;
-	hot.origin = beat->origin;
+	hot.state = beat->origin;
 	if (identity->gone)
-		hot.flags |= TABLE_GONE;
+		hot.notes |= TABLE_GONE;
 	if (table_is_terminal(beat)) {
-		hot.flags |=
-		    TABLE_NO_NONCE | TABLE_AFTER_TERMINAL | TABLE_HAS_TERMINAL;
+		hot.state |= TABLE_AFTER_TERMINAL;
+		hot.notes |= TABLE_HAS_TERMINAL;
 	} else {
-		hot.last_nonce = beat->nonce;
+		hot.next_nonce = beat->nonce + 1;
 		hot.last_timestamp = beat->timestamp;
 	}
 
 	slot = slot_take(t, table_deadline_ns(&hot));
-	hot.flags |= t->hot[slot].flags & TABLE_FILED;
+	hot.notes |= t->hot[slot].notes & TABLE_FILED;
 	t->hot[slot] = hot;
 	t->cold[slot] = (struct table_cold){
 		.start_ticks = identity->start_ticks,
@@ -194,8 +194,7 @@ tracker_join(struct tracker *t, const struct beat *beat,
 	t->n_agents++;
 	t->stats->joins++;
 	t->stats->beats++;
-	wheel_advance(t->wheel, now_ns);
-	table_file(t, slot);
+	table_watch(t, slot, now_ns);
 	return slot;
 }
 
@@ -207,10 +206,11 @@ tracker_remove(struct tracker *t, uint32_t slot)
 	assert(table_is_used(t, slot));
 	idmap_remove(t->ids, h->id);
 	t->n_agents--;
-	if ((h->flags & TABLE_STALLED) != 0)
+	if ((h->state & TABLE_STALLED) != 0)
 		t->n_stalled--;
-	h->flags = (uint8_t)(TABLE_FREE | (h->flags & TABLE_FILED));
-	if ((h->flags & TABLE_FILED) != 0)
+	table_unwatch(t, slot);
+	h->state = TABLE_FREE;
+	if ((h->notes & TABLE_FILED) != 0)
 		filed_append(t, slot);
 	else
 		unfiled_push(t, slot);

@@ -150,20 +150,21 @@ chain_push(struct wheel *w, struct chain *c, uint32_t agent)
 static size_t
 chain_pop(struct wheel *w, struct chain *c, uint32_t *out, size_t max)
 {
-	size_t n = 0, part;
 	struct chunk *chunk;
 	uint32_t next;
+	size_t n = 0;
 
 	while (c->head != chunk_none && n < max) {
 		chunk = &w->chunks[c->head];
-		part = CHUNK_AGENTS - c->room;
-		if (part > max - n)
-			part = max - n;
-		memcpy(out + n, chunk->agents + c->room, part * sizeof(out[0]));
-		n += part;
-		c->room += (uint32_t)part;
+		if (c->room == 0 && max - n >= CHUNK_AGENTS) {
+			memcpy(out + n, chunk->agents, sizeof(chunk->agents));
+			n += CHUNK_AGENTS;
+			c->room = CHUNK_AGENTS;
+		} else {
+			out[n++] = chunk->agents[c->room++];
+		}
 		if (c->room < CHUNK_AGENTS)
-			break;
+			continue;
 		next = chunk->next;
 		chunk_give(w, c->head);
 		c->head = next;
@@ -289,6 +290,12 @@ pass_time(struct wheel *w, uint64_t tick)
 	 * are not counted from long ago. */
 	set_quiet(w, u64_min(start, w->tick + SLOTS));
 	return true;
+}
+
+uint64_t
+wheel_quiet_ns(const struct wheel *w)
+{
+	return w->quiet_ns;
 }
 
 size_t

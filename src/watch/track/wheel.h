@@ -49,6 +49,10 @@ struct wheel *wheel_init(
  */
 void wheel_put(struct wheel *w, uint32_t agent, uint64_t at_ns);
 
+/* wheel_take() has nothing to do before this time. Comes closer with
+ * wheel_put() only. */
+uint64_t wheel_quiet_ns(const struct wheel *w);
+
 /*
  * Take agents that are to be looked at by now_ns, at most max of them, into
  * out. All that were filed for a time up to the slot of now_ns are among them.
