@@ -141,6 +141,18 @@ void tracker_remove(struct tracker *t, uint32_t slot);
  * is the caller's to close, and -1 from here on. */
 void tracker_set_gone(struct tracker *t, uint32_t slot);
 
+/*
+ * Hold the agent to other terms. With another threshold it is not judged
+ * before that has passed once: new terms by themselves make nobody stall. They
+ * count only after tracker_rearm().
+ */
+void tracker_set_terms(struct tracker *t, uint32_t slot,
+    const struct agent_terms *terms, uint64_t now_ns);
+
+/* After tracker_set_terms(), once for all: every deadline is noted anew. Costs
+ * a walk over all agents. */
+void tracker_rearm(struct tracker *t, uint64_t now_ns);
+
 /* An agent that owes a beat: past its own deadline and not stalled yet. */
 struct tracker_due {
 	uint32_t slot;

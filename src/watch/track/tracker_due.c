@@ -172,6 +172,48 @@ tracker_defer(struct tracker *t, uint32_t slot, uint64_t at_ns)
 }
 
 void
+tracker_set_terms(struct tracker *t, uint32_t slot,
+    const struct agent_terms *terms, uint64_t now_ns)
+{
+	struct table_hot *h = &t->hot[slot];
+
+	assert(table_is_used(t, slot));
+	h->hold_ns = u64_add_sat(t->cold[slot].joined_ns, terms->grace_ns);
+	if (h->threshold_ns == terms->threshold_ns)
+		return;
+	h->threshold_ns = terms->threshold_ns;
+	h->hold_ns =
+	    u64_max(h->hold_ns, u64_add_sat(now_ns, terms->threshold_ns));
+}
+
+static bool
+keep_none(const void *ctx, uint32_t slot)
+{
+	(void)ctx;
+	(void)slot;
+	return false;
+}
+
+/* Deadlines may come closer with other terms, which the wheel and the rounds
+ * do not allow: all of them begin anew. */
+void
+tracker_rearm(struct tracker *t, uint64_t now_ns)
+{
+	uint32_t slot;
+
+	wheel_sweep(t->wheel, keep_none, NULL);
+	for (slot = 0; slot < t->n_slots; slot++) {
+		table_unwatch(t, slot);
+		if ((t->hot[slot].notes & TABLE_FILED) != 0)
+			table_unfile(t, slot);
+	}
+	for (slot = 0; slot < t->n_slots; slot++)
+		if ((t->hot[slot].state &
+			(TABLE_FREE | TABLE_STALLED | TABLE_UNWATCHED)) == 0)
+			table_watch(t, slot, now_ns);
+}
+
+void
 tracker_stall(struct tracker *t, uint32_t slot, enum stall_reason why)
 {
 	struct table_hot *h = &t->hot[slot];
