@@ -1,7 +1,6 @@
 #include "watch/intake/unix_in.h"
 
 #include <assert.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -13,9 +12,9 @@
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "base/unix_path.h"
 #include "watch/intake/credentials.h"
 #include "watch/intake/datagram.h"
-#include "watch/intake/unix_path.h"
 
 struct unix_in {
 	int fd;
@@ -24,23 +23,6 @@ struct unix_in {
 };
 
 static const char queue_len_file[] = "/proc/sys/net/unix/max_dgram_qlen";
-
-/* As far as this system tells. */
-static bool
-is_single_threaded(void)
-{
-	DIR *tasks = opendir("/proc/self/task");
-	const struct dirent *entry;
-	unsigned n = 0;
-
-	if (tasks == NULL)
-		return true;
-	while ((entry = readdir(tasks)) != NULL)
-		if (entry->d_name[0] != '.')
-			n++;
-	(void)closedir(tasks);
-	return n <= 1;
-}
 
 static uint32_t
 queue_len(void)
@@ -91,13 +73,13 @@ open_socket(const char *path, int *ret_fd, struct unix_in_fault *fault)
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0) {
 		r = -errno;
-		return unix_path_refuse(
-		    fault, path, r, "cannot make a socket: %s", strerror(-r));
+		return unix_path_refuse(fault->text, path, r,
+		    "cannot make a socket: %s", strerror(-r));
 	}
 	r = credentials_enable(fd);
 	if (r < 0) {
 		fd_close(&fd);
-		return unix_path_refuse(fault, path, r,
+		return unix_path_refuse(fault->text, path, r,
 		    "cannot have senders named: %s", strerror(-r));
 	}
 	*ret_fd = fd;
@@ -113,16 +95,13 @@ unix_in_open(const struct unix_in_options *options, struct unix_in **ret,
 	int r;
 
 	assert(options->mode <= 0777);
-	if (!is_single_threaded())
-		return unix_path_refuse(fault, options->path, -EBUSY,
-		    "there are other threads, who would share its umask");
 	u = malloc(sizeof(*u));
 	if (u == NULL)
 		return unix_path_refuse(
-		    fault, options->path, -ENOMEM, "out of memory");
+		    fault->text, options->path, -ENOMEM, "out of memory");
 
 	u->fd = -1;
-	r = unix_path_init(&u->path, options->path, fault);
+	r = unix_path_init(&u->path, options->path, SOCK_DGRAM, fault->text);
 	if (r < 0)
 		goto fail;
 	/* Before the socket is made: that is when the kernel takes it over. */
@@ -131,8 +110,8 @@ unix_in_open(const struct unix_in_options *options, struct unix_in **ret,
 	if (r < 0)
 		goto fail;
 	facts.rcvbuf_bytes = set_rcvbuf(u->fd, options->rcvbuf_bytes);
-	r = unix_path_bind(
-	    &u->path, u->fd, options->mode, &facts.took_over_stale, fault);
+	r = unix_path_bind(&u->path, u->fd, options->mode,
+	    &facts.took_over_stale, fault->text);
 	if (r < 0)
 		goto fail;
 	facts.dir_sync_failed = file_sync_parent(options->path) < 0;

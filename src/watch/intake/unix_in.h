@@ -9,13 +9,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/unix_path.h"
 #include "watch/intake/intake.h"
 
 struct unix_in;
 
 /* What was wrong, in words, when opening fails: thing, value, reason. */
 struct unix_in_fault {
-	char text[256];
+	char text[UNIX_PATH_FAULT_BYTES];
 };
 
 struct unix_in_options {

@@ -1,5 +1,6 @@
-#include "watch/intake/unix_path.h"
+#include "base/unix_path.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,8 +13,8 @@
 #include "base/fd.h"
 
 int
-unix_path_refuse(struct unix_in_fault *fault, const char *path, int error,
-    const char *format, ...)
+unix_path_refuse(char fault[static UNIX_PATH_FAULT_BYTES], const char *path,
+    int error, const char *format, ...)
 {
 	char reason[128];
 	va_list args;
@@ -22,8 +23,8 @@ unix_path_refuse(struct unix_in_fault *fault, const char *path, int error,
 	/* Cut off, it still says what is wrong. */
 	(void)vsnprintf(reason, sizeof(reason), format, args);
 	va_end(args);
-	(void)snprintf(fault->text, sizeof(fault->text), "socket '%.110s': %s",
-	    path, reason);
+	(void)snprintf(
+	    fault, UNIX_PATH_FAULT_BYTES, "socket '%.110s': %s", path, reason);
 	return error;
 }
 
@@ -47,7 +48,7 @@ folder_of(const char *path, char *ret)
 }
 
 static int
-check_folder(const char *path, struct unix_in_fault *fault)
+check_folder(const char *path, char fault[static UNIX_PATH_FAULT_BYTES])
 {
 	char folder[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	struct stat st;
@@ -78,8 +79,8 @@ check_folder(const char *path, struct unix_in_fault *fault)
 }
 
 int
-unix_path_init(
-    struct unix_path *p, const char *path, struct unix_in_fault *fault)
+unix_path_init(struct unix_path *p, const char *path, int type,
+    char fault[static UNIX_PATH_FAULT_BYTES])
 {
 	size_t len = strlen(path);
 	int r;
@@ -96,9 +97,27 @@ unix_path_init(
 		return r;
 
 	memset(p, 0, sizeof(*p));
+	p->type = type;
 	p->address.sun_family = AF_UNIX;
 	memcpy(p->address.sun_path, path, len + 1);
 	return 0;
+}
+
+/* As far as this system tells. */
+static bool
+is_single_threaded(void)
+{
+	DIR *tasks = opendir("/proc/self/task");
+	const struct dirent *entry;
+	unsigned n = 0;
+
+	if (tasks == NULL)
+		return true;
+	while ((entry = readdir(tasks)) != NULL)
+		if (entry->d_name[0] != '.')
+			n++;
+	(void)closedir(tasks);
+	return n <= 1;
 }
 
 static socklen_t
@@ -124,12 +143,12 @@ bind_with_mode(const struct unix_path *p, int fd, uint32_t mode)
 
 /* Nobody listens: 0. Somebody does: -EADDRINUSE. Sends nothing. */
 static int
-probe(const struct unix_path *p, struct unix_in_fault *fault)
+probe(const struct unix_path *p, char fault[static UNIX_PATH_FAULT_BYTES])
 {
 	const char *path = p->address.sun_path;
 	int fd, r;
 
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	fd = socket(AF_UNIX, p->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0) {
 		r = -errno;
 		return unix_path_refuse(
@@ -144,6 +163,9 @@ probe(const struct unix_path *p, struct unix_in_fault *fault)
 		    fault, path, -EADDRINUSE, "another observer is using it");
 	if (r == -ECONNREFUSED || r == -ENOENT)
 		return 0;
+	if (r == -EPROTOTYPE)
+		return unix_path_refuse(fault, path, -EADDRINUSE,
+		    "a socket of another kind is there");
 	return unix_path_refuse(fault, path, r,
 	    "cannot tell whether an observer is using it: %s", strerror(-r));
 }
@@ -156,7 +178,8 @@ is_same_socket(const struct stat *st, dev_t dev, ino_t ino)
 
 /* Make room where a dead observer left its socket. */
 static int
-remove_stale(const struct unix_path *p, struct unix_in_fault *fault)
+remove_stale(
+    const struct unix_path *p, char fault[static UNIX_PATH_FAULT_BYTES])
 {
 	const char *path = p->address.sun_path;
 	struct stat found, again;
@@ -192,7 +215,8 @@ remove_stale(const struct unix_path *p, struct unix_in_fault *fault)
 
 /* Remember which file we made, and see that it is what was asked for. */
 static int
-identify(struct unix_path *p, uint32_t mode, struct unix_in_fault *fault)
+identify(struct unix_path *p, uint32_t mode,
+    char fault[static UNIX_PATH_FAULT_BYTES])
 {
 	const char *path = p->address.sun_path;
 	struct stat st;
@@ -224,11 +248,14 @@ identify(struct unix_path *p, uint32_t mode, struct unix_in_fault *fault)
 
 int
 unix_path_bind(struct unix_path *p, int fd, uint32_t mode, bool *ret_took_over,
-    struct unix_in_fault *fault)
+    char fault[static UNIX_PATH_FAULT_BYTES])
 {
 	bool stale;
 	int r;
 
+	if (!is_single_threaded())
+		return unix_path_refuse(fault, p->address.sun_path, -EBUSY,
+		    "there are other threads, who would share its umask");
 	r = bind_with_mode(p, fd, mode);
 	stale = r == -EADDRINUSE;
 	if (stale) {
