@@ -19,6 +19,7 @@
 #include "reader.h"
 #include "sample.h"
 #include "support.h"
+#include "watch/config.h"
 #include "watch/intake/unix_in.h"
 #include "watch/observer.h"
 #include "watch/options.h"
@@ -149,13 +150,14 @@ set_options(struct options *ret)
 		"--threshold-ms", "3600000", "--tracker-capacity", "131072",
 		"--max-beat-rate", "0", "--global-beat-rate", "0" };
 	char *argv[ARRAY_SIZE(words) + 1];
+	static struct config config;
 	struct options_fault fault;
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(words); i++)
 		argv[i] = words[i];
 	argv[i] = NULL;
-	if (options_parse((int)i, argv, ret, &fault) < 0)
+	if (options_parse((int)i, argv, &config, ret, &fault) < 0)
 		support_die("options: %s", fault.text);
 }
 
@@ -182,6 +184,7 @@ make_observer(
     const struct sockaddr_un *address, struct claim *claim, struct stats *stats)
 {
 	static struct options options;
+	static struct rules rules;
 	struct observer_ports ports = {
 		.now_ns = now_ns,
 		.host = { .identify = identify,
@@ -197,6 +200,7 @@ make_observer(
 		    .pid_max = FIRST_PID + AGENTS,
 		    .refuse_pid_zero = true },
 		.queue_len = QUEUE,
+		.rules = &rules,
 	};
 	struct tell_options no_file = { .export_path = NULL };
 	struct observer *observer;

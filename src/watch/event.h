@@ -167,6 +167,7 @@ struct recovery_record {
 	const char *detail;      /* finer word for a refusal, as audited:
 				    "outstanding_in_flight" and so on */
 	int error;               /* -errno of a failed spawn, kill or wait */
+	const char *source;      /* spawned: where the command was given */
 	const char *program;     /* spawned: argv[0] */
 	uint32_t template_bytes; /* spawned: length of argv, one separator
 				    between two arguments */

@@ -19,19 +19,23 @@
 #include "watch/event.h"
 #include "watch/host/process.h"
 #include "watch/judge/pause.h"
+#include "watch/rules.h"
 #include "watch/stats.h"
 #include "watch/track/tracker.h"
 
 enum {
 	LIVES_EXIT_WAIT_MS = 50, /* for a parent to reap its child */
-	LIVES_NAME_BYTES = 16    /* a command name and its NUL */
+	LIVES_NAME_BYTES = RULES_NAME_BYTES
 };
 
 /* The kernel's word on processes; process.h has the contracts. */
 struct lives_host {
 	int (*identify)(void *ctx, uint32_t pid, struct identity *ret);
 	uint64_t (*start_ticks)(void *ctx, uint32_t pid);
+	/* "" where it may not be known; size is at least 1. */
 	void (*name)(void *ctx, uint32_t pid, char *ret, size_t size);
+	void (*exe)(void *ctx, uint32_t pid, char *ret, size_t size);
+	void (*cgroup)(void *ctx, uint32_t pid, char *ret, size_t size);
 	struct exit_info (*exit_info)(void *ctx, int pidfd);
 	int (*watch)(void *ctx, int pidfd, uint64_t token);
 	void (*unwatch)(void *ctx, int pidfd);
@@ -42,7 +46,8 @@ struct lives_host {
 
 struct lives_options {
 	struct tracker_options tracker;
-	struct agent_terms terms;
+	struct agent_terms terms;   /* of agents that match no rule */
+	const struct rules *rules;  /* borrowed */
 	uint32_t own_pid_namespace; /* 0 unknown */
 	bool allow_cross_namespace;
 	bool stall_on_exit; /* a bad end is a stall at once */
@@ -89,6 +94,16 @@ bool lives_judge(
 
 /* When lives_judge() is due next; see tracker_next_ns(). */
 uint64_t lives_next_ns(struct lives *l, uint64_t now_ns, uint64_t ahead_ns);
+
+/*
+ * From now on these rules and terms hold, for every agent that is known, too.
+ * Nobody is judged by new terms before a whole threshold has passed.
+ */
+void lives_set_rules(struct lives *l, const struct rules *rules,
+    const struct agent_terms *terms, uint64_t now_ns);
+
+/* The rule that the agent in a slot matched, or NULL. */
+const struct rule *lives_rule(const struct lives *l, uint32_t slot);
 
 /* What is known of the agent in a slot; see tracker_view(). */
 bool lives_view(const struct lives *l, uint32_t slot, struct agent_view *ret);

@@ -11,7 +11,7 @@
 #include "watch/timer.h"
 
 enum {
-	LOOP_SIGNALS = 2 /* SIGTERM, SIGINT */
+	LOOP_SIGNALS = 3 /* SIGTERM, SIGINT, SIGHUP */
 };
 
 struct loop {
@@ -26,6 +26,7 @@ struct loop {
 	bool listening; /* to the socket of the beats */
 	bool http_ready;
 	bool ending;
+	bool reload_wanted;
 };
 
 /* Set by the handler of SIGCONT: we were stopped for a while. */
@@ -70,6 +71,16 @@ on_end(evutil_socket_t signal, short what, void *ctx)
 }
 
 static void
+on_reload(evutil_socket_t signal, short what, void *ctx)
+{
+	struct loop *l = ctx;
+
+	(void)signal;
+	(void)what;
+	l->reload_wanted = true;
+}
+
+static void
 on_continue(int signal)
 {
 	(void)signal;
@@ -79,11 +90,19 @@ on_continue(int signal)
 static int
 take_signals(struct loop *l)
 {
-	static const int signals[LOOP_SIGNALS] = { SIGTERM, SIGINT };
+	static const struct {
+		int signal;
+		event_callback_fn callback;
+	} signals[LOOP_SIGNALS] = {
+		{ SIGTERM, on_end },
+		{ SIGINT, on_end },
+		{ SIGHUP, on_reload },
+	};
 	struct sigaction action = { 0 };
 
 	for (size_t i = 0; i < LOOP_SIGNALS; i++) {
-		l->signals[i] = evsignal_new(l->base, signals[i], on_end, l);
+		l->signals[i] = evsignal_new(
+		    l->base, signals[i].signal, signals[i].callback, l);
 		if (l->signals[i] == NULL || event_add(l->signals[i], NULL) < 0)
 			return -ENOMEM;
 	}
@@ -246,6 +265,10 @@ loop_run(struct loop *l)
 		if (now_ns >= l->options.end_at_ns)
 			break;
 		was_stopped = 0;
+		if (l->reload_wanted) {
+			l->reload_wanted = false;
+			l->options.reload(l->options.reload_ctx);
+		}
 		observer_pass(l->options.observer, now_ns, stopped);
 		if (observer_has_failed(l->options.observer))
 			return -EPERM;

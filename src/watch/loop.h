@@ -21,6 +21,8 @@ struct loop_options {
 	struct http *http;             /* NULL: none */
 	struct metrics_gauges *gauges; /* kept current here */
 	struct stats *stats;
+	void (*reload)(void *ctx); /* on SIGHUP, between two passes */
+	void *reload_ctx;
 	int intake_fd;
 	int process_fd; /* -1: none */
 	enum clock_source clock;
@@ -31,7 +33,7 @@ struct loop_options {
 
 struct loop;
 
-/* Takes over SIGTERM, SIGINT, SIGCONT; ignores SIGPIPE. 0 or -errno. */
+/* Takes over SIGTERM, SIGINT, SIGHUP, SIGCONT; ignores SIGPIPE. 0 or -errno. */
 int loop_open(const struct loop_options *options, struct loop **ret);
 void loop_close(struct loop *l); /* takes NULL */
 

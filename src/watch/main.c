@@ -2,56 +2,66 @@
  * varta-watch: command line and exit codes. 0: a clean end, --help,
  * --version, --check; 1: could not start or run; 2: the command line.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/log.h"
 #include "varta/version.h"
-#include "watch/options.h"
+#include "watch/setup.h"
 #include "watch/watch.h"
 
 enum { EXIT_CONFIGURATION = 2 };
 
 static int
-run(const struct options *options)
+run(int argc, char *const argv[], struct setup *setup)
 {
-	struct watch_secrets secrets;
+	struct options_fault fault;
 	struct watch *w = NULL;
-	int r = watch_read_secrets(options, &secrets);
+	int r = setup_read(setup, &fault);
 
-	if (r == 0 && options->check)
-		(void)puts("varta-watch: the options are good");
-	else if (r == 0)
-		r = watch_open(options, &secrets, &w);
-	if (w != NULL)
+	if (r < 0)
+		log_error("%s", fault.text);
+	if (r < 0 || setup->options.check) {
+		setup_free(setup);
+		if (r == 0)
+			(void)puts("varta-watch: the options are good");
+		return r;
+	}
+	r = watch_open(argc, argv, setup, &w);
+	if (r == 0)
 		r = watch_run(w);
 	watch_close(w);
-	watch_forget_secrets(&secrets);
-	return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return r;
 }
 
 int
 main(int argc, char *argv[])
 {
-	struct options options;
 	struct options_fault fault;
+	struct setup *setup;
+	int r = setup_new(argc, argv, &setup, &fault);
 
-	if (options_parse(argc, argv, &options, &fault) < 0) {
+	if (r < 0) {
 		(void)fprintf(stderr,
 		    "varta-watch: %s\n"
 		    "varta-watch: see 'varta-watch --help'\n",
 		    fault.text);
-		return EXIT_CONFIGURATION;
+		return r == -EINVAL ? EXIT_CONFIGURATION : EXIT_FAILURE;
 	}
-	if (options.help) {
+	if (setup->options.help)
 		options_print_help(stdout);
-		return EXIT_SUCCESS;
-	}
-	if (options.version) {
+	else if (setup->options.version)
 		(void)printf("varta-watch %s\n", VARTA_VERSION);
-		return EXIT_SUCCESS;
+	else if (setup->options.dump_config)
+		config_dump(&setup->options, &setup->config, stdout);
+	else {
+		log_init("varta-watch",
+		    (enum log_format)setup->options.log_format,
+		    (enum log_level)setup->options.log_level);
+		r = run(argc, argv, setup);
+		return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 	}
-	log_init("varta-watch", (enum log_format)options.log_format,
-	    (enum log_level)options.log_level);
-	return run(&options);
+	setup_free(setup);
+	return EXIT_SUCCESS;
 }

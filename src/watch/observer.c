@@ -50,7 +50,8 @@ ask_recovery(struct observer *o, const struct event *ev)
 	req.id = view.id;
 	req.start_ticks = view.start_ticks;
 	req.pid_namespace = view.pid_namespace;
-	(void)snprintf(req.name, sizeof(req.name), "%s", ev->name);
+	(void)snprintf(
+	    req.name, sizeof(req.name), "%s", ev->name != NULL ? ev->name : "");
 	(void)act_stall(o->act, &req);
 }
 
@@ -84,6 +85,15 @@ recovery_wanted(void *ctx, const struct act_request *req)
 	    !view.gone)
 		return ACT_UNVERIFIABLE;
 	return ACT_WANTED;
+}
+
+static const struct act_command *
+recovery_command(void *ctx, const struct act_request *req)
+{
+	struct observer *o = ctx;
+
+	return o->ports.command(
+	    o->ports.command_ctx, lives_rule(o->lives, req->slot));
 }
 
 static void
@@ -126,6 +136,7 @@ open_lives(struct observer *o, const struct options *options, uint64_t now_ns)
 		},
 		.terms.threshold_ns =
 		    u64_mul_sat(options->threshold_ms, NS_PER_MS),
+		.rules = o->ports.rules,
 		.own_pid_namespace = o->ports.own_pid_namespace,
 		.allow_cross_namespace = options->allow_cross_namespace,
 		.stall_on_exit = options->recovery_on_exit,
@@ -165,6 +176,7 @@ observer_new(const struct options *options, const struct observer_ports *ports,
 	if (ports->recovery != NULL) {
 		const struct act_ports act = {
 			.wanted = recovery_wanted,
+			.command = recovery_command,
 			.report = on_recovery,
 			.watch = watch_child,
 			.unwatch = unwatch_child,
@@ -364,6 +376,21 @@ observer_rest(struct observer *o, uint64_t now_ns, uint64_t others_ns)
 		wait.until_ns = now_ns;
 	pause_sleep(&o->pause, now_ns, wait.until_ns);
 	return wait;
+}
+
+void
+observer_set_policy(struct observer *o, const struct intake_policy *policy)
+{
+	o->intake.policy = *policy;
+}
+
+void
+observer_set_rules(
+    struct observer *o, const struct rules *rules, uint64_t threshold_ns)
+{
+	const struct agent_terms terms = { .threshold_ns = threshold_ns };
+
+	lives_set_rules(o->lives, rules, &terms, clock_now(o));
 }
 
 bool

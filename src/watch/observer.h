@@ -47,6 +47,11 @@ struct observer_ports {
 	struct intake_policy policy;
 	uint32_t queue_len; /* datagrams the kernel holds; 0 unknown */
 	struct tell *tell;
+	const struct rules *rules;
+	/* The recovery command of agents that matched a rule (NULL: none). */
+	const struct act_command *(*command)(
+	    void *ctx, const struct rule *rule);
+	void *command_ctx;
 	const struct act_options *recovery; /* NULL: no command */
 	const struct spawn_ops *spawn;      /* NULL: real processes */
 	void *spawn_ctx;
@@ -77,6 +82,13 @@ struct observer_wait {
  * else wants the loop, NS_NEVER nobody. */
 struct observer_wait observer_rest(
     struct observer *o, uint64_t now_ns, uint64_t others_ns);
+
+/* From the next beat on these may send; from now on these rules hold, and this
+ * threshold for agents that match none. See lives_set_rules(). */
+void observer_set_policy(
+    struct observer *o, const struct intake_policy *policy);
+void observer_set_rules(
+    struct observer *o, const struct rules *rules, uint64_t threshold_ns);
 
 /* True once there is a reason to end with an error: an agent of a foreign pid
  * namespace under the strict check. */

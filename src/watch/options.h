@@ -38,7 +38,8 @@ struct options_address {
 };
 
 struct options {
-	/* Text values point into argv. */
+	/* Text values point into argv, or into what was read from a file. */
+	const char *config_file;
 	const char *socket_path;
 	const char *export_file;
 	const char *prom_token_file;
@@ -83,6 +84,7 @@ struct options {
 	bool recovery_on_exit;
 	bool shutdown_after_given;
 	bool check;
+	bool dump_config;
 	bool help;
 	bool version;
 };
@@ -92,13 +94,16 @@ struct options_fault {
 	char text[384];
 };
 
+struct config;
+
 /*
- * Parse, check ranges and combinations. 0, or -EINVAL with fault filled in.
- * When help or version is asked for, parsing stops there and nothing else is
- * checked.
+ * Parse the command line and, where it names one, the configuration file (into
+ * config, which must outlive ret); check ranges and combinations. 0, or
+ * -EINVAL with fault filled in. Where help or version is asked for, parsing
+ * stops there and nothing else is checked.
  */
-int options_parse(int argc, char *const argv[], struct options *ret,
-    struct options_fault *fault);
+int options_parse(int argc, char *const argv[], struct config *config,
+    struct options *ret, struct options_fault *fault);
 
 /* The text of --help. */
 void options_print_help(FILE *out);

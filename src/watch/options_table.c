@@ -21,6 +21,11 @@ static const char *const signal_choices[] = { "direct", "libc", NULL };
 	{                                                                      \
 		.name = flag, .type = OPTION_SWITCH, AT(field), .help = text   \
 	}
+#define ACTION(flag, field, text)                                             \
+	{                                                                     \
+		.name = flag, .type = OPTION_SWITCH, AT(field), .help = text, \
+		.command_line_only = true                                     \
+	}
 #define TEXT(flag, field, what, text)                                          \
 	{                                                                      \
 		.name = flag, .type = OPTION_TEXT, AT(field), .value = what,   \
@@ -52,8 +57,10 @@ const struct option_spec options_table[] = {
 	{ .name = "socket", .type = OPTION_TEXT, AT(socket_path),
 	  .value = "PATH", IN_GROUP("Watching"),
 	  .help = "Unix datagram socket to receive beats on; required" },
-	U64("threshold-ms", threshold_ms, "MS", 10, UINT64_MAX, 0,
-	    "silence after which an agent has stalled, from 10; required"),
+	{ .name = "threshold-ms", .type = OPTION_U64, AT(threshold_ms),
+	  .value = "MS", .min = 10, .max = UINT64_MAX, .reloadable = true,
+	  .help = "silence after which an agent has stalled, from 10; "
+		  "required" },
 	{ .name = "socket-mode", .type = OPTION_MODE, AT(socket_mode),
 	  .value = "OCTAL", .def = 0600, .help = "mode of the socket file" },
 	U32("uds-rcvbuf-bytes", uds_rcvbuf_bytes, "BYTES", 0, INT32_MAX,
@@ -64,9 +71,11 @@ const struct option_spec options_table[] = {
 	    CLOCK_SOURCE_MONOTONIC, "clock of thresholds"),
 
 	{ .name = "allow-uid", .type = OPTION_UID, AT(allow_uids),
+	  .reloadable = true,
 	  .value = "USER", IN_GROUP("Who may beat"),
 	  .help = "also accept agents of this user; repeatable" },
 	{ .name = "allow-gid", .type = OPTION_GID, AT(allow_gids),
+	  .reloadable = true,
 	  .value = "GROUP",
 	  .help = "also accept agents of this group; repeatable" },
 	SWITCH("allow-cross-namespace-agents", allow_cross_namespace,
@@ -102,8 +111,9 @@ const struct option_spec options_table[] = {
 	    "kinds of event: all, or those of the reference"),
 	CHOICE("log-format", log_format, "FORMAT", format_choices, LOG_PLAIN,
 	    "lines on stderr"),
-	CHOICE("log-level", log_level, "LEVEL", level_choices, LOG_INFO,
-	    "least level that is logged"),
+	{ .name = "log-level", .type = OPTION_CHOICE, AT(log_level),
+	  .value = "LEVEL", .choices = level_choices, .def = LOG_INFO,
+	  .reloadable = true, .help = "least level that is logged" },
 
 	{ .name = "prom-addr", .type = OPTION_ADDRESS, AT(prom_addr),
 	  .value = "IP:PORT", IN_GROUP("Metrics"),
@@ -120,12 +130,14 @@ const struct option_spec options_table[] = {
 	    "count passes that took longer"),
 
 	{ .name = "recovery-exec", .type = OPTION_TEXT, AT(recovery_exec),
-	  .value = "COMMAND", IN_GROUP("Recovery"),
+	  .value = "COMMAND", .reloadable = true, IN_GROUP("Recovery"),
 	  .help = "run when an agent stalls; split on blanks, no shell" },
-	TEXT("recovery-exec-file", recovery_exec_file, "PATH",
-	    "the same, read from a file of mode 0600"),
-	TEXT("recovery-cmd", recovery_cmd, "COMMAND",
-	    "the same, split by the shell's quoting rules, no shell"),
+	{ .name = "recovery-exec-file", .type = OPTION_TEXT, AT(recovery_exec_file),
+	  .value = "PATH", .reloadable = true,
+	  .help = "the same, read from a file of mode 0600" },
+	{ .name = "recovery-cmd", .type = OPTION_TEXT, AT(recovery_cmd),
+	  .value = "COMMAND", .reloadable = true,
+	  .help = "the same, split by the shell's quoting rules, no shell" },
 	U64("recovery-debounce-ms", recovery_debounce_ms, "MS", 0, UINT64_MAX,
 	    1000, "least time between two runs for one agent"),
 	U64("recovery-timeout-ms", recovery_timeout_ms, "MS", 100, UINT64_MAX,
@@ -149,10 +161,15 @@ const struct option_spec options_table[] = {
 	    "how long to wait at the end for killed commands"),
 	CHOICE("signal-handler-mode", signal_handler_mode, "MODE",
 	    signal_choices, 1, "accepted for compatibility"),
-	SWITCH("check", check,
-	    "check options and secret files, bind nothing, and end"),
-	SWITCH("version", version, "print the version and end"),
-	SWITCH("help", help, "print this text and end"),
+	{ .name = "config", .type = OPTION_TEXT, AT(config_file),
+	  .value = "FILE", .command_line_only = true,
+	  .help = "read options and agents from this file; flags win" },
+	ACTION("check", check,
+	    "check options, configuration and secret files, and end"),
+	ACTION("dump-config", dump_config,
+	    "print all that is set in the form of the file, and end"),
+	ACTION("version", version, "print the version and end"),
+	ACTION("help", help, "print this text and end"),
 
 	REMOVED("recovery-cmd-file", "--recovery-exec-file"),
 	REMOVED("i-accept-shell-risk", "--recovery-exec (no shell is used)"),

@@ -23,6 +23,20 @@ name(void *ctx, uint32_t pid, char *ret, size_t size)
 	process_name(pid, ret, size);
 }
 
+static void
+exe(void *ctx, uint32_t pid, char *ret, size_t size)
+{
+	(void)ctx;
+	process_exe(pid, ret, size);
+}
+
+static void
+cgroup(void *ctx, uint32_t pid, char *ret, size_t size)
+{
+	(void)ctx;
+	process_cgroup(pid, ret, size);
+}
+
 static struct exit_info
 exit_info(void *ctx, int pidfd)
 {
@@ -56,6 +70,8 @@ ports_host(struct process_set *set)
 		.identify = identify,
 		.start_ticks = start_ticks,
 		.name = name,
+		.exe = exe,
+		.cgroup = cgroup,
 		.exit_info = exit_info,
 		.watch = watch,
 		.unwatch = unwatch,

@@ -116,6 +116,9 @@ struct stats {
 	struct stats_histogram iteration;
 	struct stats_histogram stage[STATS_STAGE_COUNT];
 
+	uint64_t reloads;
+	uint64_t reloads_failed;
+
 	/* recovery */
 	uint64_t recovery[RECOVERY_OUTCOME_COUNT];
 	uint64_t recovery_duration_ns;

@@ -10,19 +10,25 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/prng.h"
-#include "base/text.h"
 #include "base/util.h"
 #include "varta/version.h"
+#include "watch/host/sdnotify.h"
+#include "watch/intake/unix_in.h"
+#include "watch/loop.h"
+#include "watch/options_table.h"
 #include "watch/ports.h"
+#include "watch/stats.h"
+#include "watch/tell/http.h"
 
 enum {
-	WATCH_QUEUE_LEN_GOOD = 512, /* datagrams; less is worth a warning */
-	WATCH_SECRET_BYTES = 8192   /* the largest secret file */
+	WATCH_QUEUE_LEN_GOOD = 512 /* datagrams; less is worth a warning */
 };
 
 struct watch {
-	const struct options *options;
-	const struct watch_secrets *secrets;
+	int argc;
+	char *const *argv;
+	struct setup *setup;           /* in force */
+	const struct options *options; /* of it */
 	struct stats stats;
 	struct metrics_gauges gauges;
 	struct loop_clock clock;
@@ -37,98 +43,6 @@ struct watch {
 	struct http *http;
 	struct loop *loop;
 };
-
-/* Read a secret file and cut the white space at its ends. */
-static int
-read_secret(const char *option, const char *path, char *buf, size_t size)
-{
-	struct file_fault fault;
-	ssize_t n = file_read_secret(path, buf, size, &fault);
-
-	if (n < 0) {
-		log_error("--%s: file '%s': %s", option, path,
-		    fault.text[0] != '\0' ? fault.text : strerror((int)-n));
-		return (int)n;
-	}
-	while (n > 0 && strchr(" \t\r\n", buf[n - 1]) != NULL)
-		buf[--n] = '\0';
-	memmove(buf, buf + strspn(buf, " \t\r\n"),
-	    strlen(buf + strspn(buf, " \t\r\n")) + 1);
-	return 0;
-}
-
-static int
-read_token(const struct options *options, struct watch_secrets *ret)
-{
-	char text[WATCH_SECRET_BYTES];
-	int r;
-
-	if (options->prom_token_file == NULL)
-		return 0;
-	r = read_secret(
-	    "prom-token-file", options->prom_token_file, text, sizeof(text));
-	if (r == 0) {
-		r = text_hex_to_bytes(
-		    text, strlen(text), ret->token, sizeof(ret->token));
-		if (r < 0)
-			log_error("--prom-token-file: file '%s': must hold 64 "
-				  "hexadecimal digits",
-			    options->prom_token_file);
-	}
-	explicit_bzero(text, sizeof(text));
-	return r;
-}
-
-static int
-read_command(const struct options *options, struct watch_secrets *ret)
-{
-	const char *option = "recovery-exec";
-	struct command_fault fault = { "" };
-	char text[WATCH_SECRET_BYTES];
-	int r;
-
-	ret->command_source = "inline";
-	if (options->recovery_cmd != NULL) {
-		option = "recovery-cmd";
-		r = command_split_quoted(
-		    options->recovery_cmd, &ret->command, &fault);
-	} else if (options->recovery_exec != NULL) {
-		r = command_split_blanks(
-		    options->recovery_exec, &ret->command, &fault);
-	} else {
-		option = "recovery-exec-file";
-		ret->command_source = options->recovery_exec_file;
-		r = read_secret(
-		    option, options->recovery_exec_file, text, sizeof(text));
-		if (r < 0)
-			return r;
-		r = command_split_blanks(text, &ret->command, &fault);
-		explicit_bzero(text, sizeof(text));
-	}
-	if (r == 0)
-		r = command_check(ret->command.argv, &fault);
-	if (r < 0)
-		log_error("--%s: %s", option, fault.text);
-	return r;
-}
-
-int
-watch_read_secrets(const struct options *options, struct watch_secrets *ret)
-{
-	int r;
-
-	*ret = (struct watch_secrets){ 0 };
-	r = read_token(options, ret);
-	if (r < 0 || !options_has_recovery(options))
-		return r;
-	return read_command(options, ret);
-}
-
-void
-watch_forget_secrets(struct watch_secrets *secrets)
-{
-	explicit_bzero(secrets, sizeof(*secrets));
-}
 
 static int
 open_socket(struct watch *w)
@@ -213,8 +127,6 @@ set_recovery(struct watch *w, uint32_t own_pid_namespace)
 		log_warn("--recovery-inherit-env: recovery commands get our "
 			 "whole environment");
 	w->act = (struct act_options){
-		.command.argv = w->secrets->command.argv,
-		.command.source = w->secrets->command_source,
 		.env = w->env,
 		.inherit_env = o->recovery_inherit_env,
 		.debounce_ns = u64_mul_sat(o->recovery_debounce_ms, NS_PER_MS),
@@ -225,6 +137,15 @@ set_recovery(struct watch *w, uint32_t own_pid_namespace)
 		.allow_cross_namespace = o->allow_cross_namespace,
 		.own_pid_namespace = own_pid_namespace,
 	};
+}
+
+/* The command for agents that matched rule. */
+static const struct act_command *
+command_for(void *ctx, const struct rule *rule)
+{
+	const struct watch *w = ctx;
+
+	return commands_for(w->setup->commands, &w->setup->config.rules, rule);
 }
 
 static int
@@ -240,6 +161,9 @@ open_observer(struct watch *w)
 		    unix_in_source(w->unix_in, &w->stats.injected_descriptors),
 		.queue_len = w->facts.queue_len,
 		.tell = w->tell,
+		.rules = &w->setup->config.rules,
+		.command = command_for,
+		.command_ctx = w,
 	};
 	int r = prng_entropy(ports.seed, sizeof(ports.seed));
 
@@ -248,7 +172,7 @@ open_observer(struct watch *w)
 		return r;
 	}
 	set_policy(w, &ports.policy);
-	if (w->secrets->command.argc > 0) {
+	if (commands_are_given(w->setup->commands)) {
 		set_recovery(w, ports.own_pid_namespace);
 		ports.recovery = &w->act;
 	}
@@ -289,7 +213,7 @@ open_http(struct watch *w)
 		log_error("--prom-addr: this build has no HTTP");
 		return -EOPNOTSUPP;
 	}
-	memcpy(options.token, w->secrets->token, sizeof(options.token));
+	memcpy(options.token, w->setup->token, sizeof(options.token));
 	r = http_open(&options, &source, &w->stats, &w->http, &fault);
 	explicit_bzero(options.token, sizeof(options.token));
 	if (r < 0) {
@@ -309,6 +233,58 @@ open_http(struct watch *w)
 	return 0;
 }
 
+/* Put a new setup into force. Nothing here can fail. */
+static void
+apply(struct watch *w, struct setup *next)
+{
+	const struct options *o = &next->options;
+	struct intake_policy policy;
+	struct setup *last = w->setup;
+
+	w->setup = next;
+	w->options = o;
+	log_set_level((enum log_level)o->log_level);
+	set_policy(w, &policy);
+	observer_set_policy(w->observer, &policy);
+	observer_set_rules(w->observer, &next->config.rules,
+	    u64_mul_sat(o->threshold_ms, NS_PER_MS));
+	if (w->http != NULL && o->prom_token_file != NULL)
+		http_set_token(w->http, next->token);
+	setup_free(last);
+}
+
+/* SIGHUP: all of the new setup is read and checked before any of it holds; on
+ * any error the old one stays. */
+static void
+reload(void *ctx)
+{
+	struct watch *w = ctx;
+	struct options_fault fault;
+	struct setup *next = NULL;
+	int r;
+
+	sdnotify_send(&w->notify, "RELOADING=1\n");
+	r = setup_new(w->argc, w->argv, &next, &fault);
+	if (r == 0)
+		r = setup_read(next, &fault);
+	if (r == 0)
+		r = setup_compare(w->setup, next, &fault);
+	if (r == 0) {
+		apply(w, next);
+		w->stats.reloads++;
+		log_info("configuration read again: %zu agent sections, "
+			 "threshold %" PRIu64 " ms",
+		    w->setup->config.rules.n, w->options->threshold_ms);
+	} else {
+		setup_free(next);
+		w->stats.reloads_failed++;
+		log_error("configuration not read again, the old one stays: "
+			  "%s",
+		    fault.text);
+	}
+	sdnotify_send(&w->notify, "READY=1\n");
+}
+
 static int
 open_loop(struct watch *w)
 {
@@ -320,6 +296,8 @@ open_loop(struct watch *w)
 		.stats = &w->stats,
 		.intake_fd = unix_in_fd(w->unix_in),
 		.process_fd = process_set_fd(w->processes),
+		.reload = reload,
+		.reload_ctx = w,
 		.clock = w->clock.source,
 		.origin_ns = w->clock.origin_ns,
 		.end_at_ns = o->shutdown_after_given
@@ -357,8 +335,8 @@ open_notify(struct watch *w)
 }
 
 int
-watch_open(const struct options *options, const struct watch_secrets *secrets,
-    struct watch **ret)
+watch_open(
+    int argc, char *const argv[], struct setup *setup, struct watch **ret)
 {
 	static int (*const steps[])(struct watch * w) = {
 		open_notify,
@@ -374,12 +352,15 @@ watch_open(const struct options *options, const struct watch_secrets *secrets,
 
 	if (w == NULL) {
 		log_error("out of memory");
+		setup_free(setup);
 		return -ENOMEM;
 	}
-	w->options = options;
-	w->secrets = secrets;
+	w->argc = argc;
+	w->argv = argv;
+	w->setup = setup;
+	w->options = &setup->options;
 	w->notify.fd = -1;
-	w->clock.source = (enum clock_source)options->clock_source;
+	w->clock.source = (enum clock_source)setup->options.clock_source;
 	w->clock.origin_ns = clock_now_ns(w->clock.source);
 	(void)fd_raise_limit();
 	for (size_t i = 0; i < ARRAY_SIZE(steps) && r == 0; i++)
@@ -425,5 +406,6 @@ watch_close(struct watch *w)
 	process_set_close(w->processes);
 	unix_in_close(w->unix_in);
 	sdnotify_close(&w->notify);
+	setup_free(w->setup);
 	free(w);
 }

@@ -55,6 +55,7 @@ struct sim {
 	bool in_pass, stopped;
 	char *argv[2];
 	struct act_options act;
+	struct rules rules;
 	struct tell *tell;
 };
 
@@ -312,6 +313,15 @@ child_reap(void *ctx, pid_t pid, struct exit_info *ret)
 	return 1;
 }
 
+static const struct act_command *
+command_for(void *ctx, const struct rule *rule)
+{
+	struct sim *s = ctx;
+
+	(void)rule;
+	return &s->act.command;
+}
+
 static const struct spawn_ops children = {
 	.start = child_start,
 	.kill_group = child_kill,
@@ -370,6 +380,9 @@ sim_new(const struct sim_setup *setup)
 		    .refuse_pid_zero = true },
 		.queue_len = setup->queue_len,
 		.tell = tell,
+		.rules = &s->rules,
+		.command = command_for,
+		.command_ctx = s,
 		.spawn = &children,
 		.spawn_ctx = s,
 		.seed = { 1, 2 },
@@ -641,6 +654,13 @@ sim_stop_observer(struct sim *s, uint64_t ns)
 {
 	sim_starve_observer(s, ns);
 	s->stopped = true;
+}
+
+void
+sim_set_rules(struct sim *s, const struct rules *rules, uint64_t threshold_ms)
+{
+	s->rules = *rules;
+	observer_set_rules(s->observer, &s->rules, threshold_ms * NS_PER_MS);
 }
 
 uint64_t

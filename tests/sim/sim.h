@@ -14,6 +14,7 @@
 #include "base/util.h"
 #include "watch/event.h"
 #include "watch/options.h"
+#include "watch/rules.h"
 #include "watch/stats.h"
 
 #define MS(n) ((uint64_t)(n)*NS_PER_MS)
@@ -77,6 +78,11 @@ void sim_stop_observer(struct sim *s, uint64_t ns);
 
 /* The same, but no signal tells it: starved, or frozen. */
 void sim_starve_observer(struct sim *s, uint64_t ns);
+
+/* Other rules and another threshold, as after SIGHUP. Agents have no names
+ * here; rules match their uid. */
+void sim_set_rules(
+    struct sim *s, const struct rules *rules, uint64_t threshold_ms);
 
 uint64_t sim_now(const struct sim *s);
 const struct stats *sim_stats(const struct sim *s);

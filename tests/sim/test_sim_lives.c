@@ -451,6 +451,64 @@ a_mass_stall_is_worked_off_in_portions(void **state)
 	sim_free(s);
 }
 
+static void
+other_terms_hold_for_all_and_make_nobody_stall_by_themselves(void **state)
+{
+	struct sim_setup setup = sim_setup_default();
+	struct rules rules = { .n = 0 };
+	struct sim *s;
+	uint64_t at;
+	uint32_t a;
+
+	(void)state;
+	setup.options.threshold_ms = 60000;
+	setup.command = "/bin/true";
+	s = world(&setup, &a);
+	sim_run(s, SECONDS(30));
+	at = sim_now(s);
+	sim_set_rules(s, &rules, 1000);
+	sim_run(s, MS(990));
+	assert_int_equal(sim_count(s, EVENT_STALL, 0), 0);
+	sim_run(s, MS(20));
+	assert_int_equal(sim_count(s, EVENT_STALL, 0), 1);
+	assert_true(sim_last(s, EVENT_STALL, 0)->at_ns >= at + SECONDS(1));
+	assert_int_equal(sim_count(s, EVENT_JOIN, 0), 1);
+	sim_free(s);
+}
+
+static void
+a_rule_gives_threshold_grace_and_name(void **state)
+{
+	struct sim_setup setup = sim_setup_default();
+	struct rules rules = {
+		.list = { { .name = "mine",
+		    .has_uid = true,
+		    .uid = 1000,
+		    .threshold_ms = 100,
+		    .grace_ms = 5000 } },
+		.n = 1,
+	};
+	struct sim *s = sim_new(&setup);
+	uint64_t at;
+	uint32_t a;
+
+	(void)state;
+	sim_set_rules(s, &rules, 1000);
+	a = sim_spawn(s, 0);
+	at = sim_now(s);
+	sim_beat(s, a, AGENT_OK);
+	sim_run(s, SECONDS(4));
+	assert_int_equal(sim_count(s, EVENT_STALL, 0), 0);
+	sim_run(s, SECONDS(2));
+	assert_int_equal(sim_count(s, EVENT_STALL, 0), 1);
+	assert_true(sim_last(s, EVENT_STALL, 0)->at_ns >= at + SECONDS(5));
+	assert_string_equal(sim_last(s, EVENT_STALL, 0)->name, "mine");
+	sim_beat(s, a, AGENT_OK);
+	sim_run(s, MS(110));
+	assert_int_equal(sim_count(s, EVENT_STALL, 0), 2);
+	sim_free(s);
+}
+
 int
 main(void)
 {
@@ -490,6 +548,9 @@ main(void)
 		cmocka_unit_test(
 		    recovery_runs_once_for_each_silence_and_is_debounced),
 		cmocka_unit_test(a_mass_stall_is_worked_off_in_portions),
+		cmocka_unit_test(
+		    other_terms_hold_for_all_and_make_nobody_stall_by_themselves),
+		cmocka_unit_test(a_rule_gives_threshold_grace_and_name),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

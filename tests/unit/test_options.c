@@ -9,9 +9,11 @@
 #include <cmocka.h>
 
 #include "base/util.h"
+#include "watch/config.h"
 #include "watch/options.h"
 #include "watch/options_table.h"
 
+static struct config config;
 static struct options options;
 static struct options_fault fault;
 
@@ -28,7 +30,7 @@ parse(const char *a, const char *b, const char *c, const char *d)
 	while (copy[argc] != NULL)
 		argc++;
 	fault.text[0] = '\0';
-	return options_parse(argc, copy, &options, &fault);
+	return options_parse(argc, copy, &config, &options, &fault);
 }
 
 static void
@@ -178,7 +180,7 @@ combinations_that_cannot_be_are_refused(void **state)
 	char *nothing[] = { (char[]){ "varta-watch" }, NULL };
 
 	(void)state;
-	assert_true(options_parse(1, nothing, &options, &fault) < 0);
+	assert_true(options_parse(1, nothing, &config, &options, &fault) < 0);
 	assert_string_equal(fault.text, "--socket: is required");
 	refuses(
 	    "--prom-token-file", "/t", "--prom-token-file: needs --prom-addr");
@@ -218,7 +220,7 @@ lists_are_bounded(void **state)
 		argv[2 + i] = value;
 	}
 	argv[1 + N] = NULL;
-	assert_true(options_parse(1 + N, argv, &options, &fault) < 0);
+	assert_true(options_parse(1 + N, argv, &config, &options, &fault) < 0);
 	assert_string_equal(
 	    fault.text, "--allow-gid: '5': given more than 64 times");
 }

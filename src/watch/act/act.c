@@ -60,8 +60,10 @@ options_are_valid(const struct act_options *options,
 {
 	struct command_fault fault;
 
-	return options->capacity > 0 && options->command.argv != NULL &&
-	       command_check(options->command.argv, &fault) == 0 &&
+	return options->capacity > 0 &&
+	       (ports->command != NULL ||
+		   (options->command.argv != NULL &&
+		       command_check(options->command.argv, &fault) == 0)) &&
 	       ports->wanted != NULL && ports->report != NULL &&
 	       (ports->watch == NULL) == (ports->unwatch == NULL) &&
 	       stats != NULL;
@@ -304,8 +306,16 @@ reason_of(enum stall_reason why)
 	return "silent";
 }
 
+static const struct act_command *
+command_of(const struct act *a, const struct act_request *req)
+{
+	return a->ports.command != NULL ? a->ports.command(a->ports.ctx, req)
+					: &a->options.command;
+}
+
 static void
-fire(struct act *a, const struct act_request *req, const struct ladder_ask *ask,
+fire(struct act *a, const struct act_request *req,
+    const struct act_command *command, const struct ladder_ask *ask,
     uint64_t now_ns)
 {
 	struct recovery_record record = {
@@ -317,7 +327,7 @@ fire(struct act *a, const struct act_request *req, const struct ladder_ask *ask,
 	char *const *envp;
 	int pid;
 
-	command_expand(a->options.command.argv, req->pid, req->name, &a->room);
+	command_expand(command->argv, req->pid, req->name, &a->room);
 	envp =
 	    command_env_set(a->env, req->pid, req->name, reason_of(req->why));
 	pid = run_start(a->run, req, a->room.argv, envp, now_ns);
@@ -329,7 +339,8 @@ fire(struct act *a, const struct act_request *req, const struct ladder_ask *ask,
 	}
 	note_fire(a, ask, now_ns);
 	record.child_pid = (uint32_t)pid;
-	record.program = a->options.command.argv[0];
+	record.program = command->argv[0];
+	record.source = command->source;
 	record.template_bytes = a->room.template_bytes;
 	run_report(a->run, &record);
 }
@@ -345,9 +356,12 @@ evaluate(struct act *a, const struct waiting *w, uint64_t now_ns)
 		.pid_namespace = req->pid_namespace,
 		.origin = req->origin,
 	};
+	const struct act_command *command = command_of(a, req);
 	enum recovery_outcome outcome;
 	enum ladder_step step;
 
+	if (command == NULL)
+		return false;
 	if (!check_freshness(a, w, now_ns))
 		return false;
 	step = ladder_judge(a->ladder, &ask, now_ns);
@@ -368,7 +382,7 @@ evaluate(struct act *a, const struct waiting *w, uint64_t now_ns)
 		    now_ns);
 		return false;
 	}
-	fire(a, req, &ask, now_ns);
+	fire(a, req, command, &ask, now_ns);
 	return true;
 }
 

@@ -94,6 +94,11 @@ struct act_ports {
 	 * after act_stall(), and for kernel-attested ones without a start
 	 * time. */
 	enum act_wanted (*wanted)(void *ctx, const struct act_request *req);
+	/* The command for an agent, asked for when it is needed and valid until
+	 * the next call; it has passed command_check(). NULL result: nothing is
+	 * to be run. NULL port: options.command for all. */
+	const struct act_command *(*command)(
+	    void *ctx, const struct act_request *req);
 	void (*report)(void *ctx, const struct recovery_record *record);
 	/* Be told through act_child_ended(token) when this child ends. The
 	 * token is below 2^63. 0 or more, or an error: then act asks for it in

@@ -45,6 +45,13 @@ uint32_t process_pid_namespace(uint32_t pid);
  * least 1. The process's own choice: to be escaped. */
 void process_name(uint32_t pid, char *ret, size_t size);
 
+/* The path of the executable; "" when it may not be known or does not fit. */
+void process_exe(uint32_t pid, char *ret, size_t size);
+
+/* The path of the control group (of the unified hierarchy); "" when unknown or
+ * when it does not fit. */
+void process_cgroup(uint32_t pid, char *ret, size_t size);
+
 /* Highest pid the system gives out. */
 uint32_t process_pid_max(void);
 

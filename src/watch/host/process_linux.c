@@ -50,10 +50,9 @@ _Static_assert(sizeof(struct pidfd_info_v1) == 64, "as in the kernel");
 #define GET_INFO _IOWR(0xff, 11, struct pidfd_info_v1) /* since 6.13 */
 #define INFO_EXIT (UINT64_C(1) << 3)                   /* since 6.15 */
 
-/* The text of a file, NUL-ended and without its newline; at most size - 1
- * bytes of it. 0 or -errno. */
+/* The text of a file, NUL-ended; at most size - 1 bytes of it. 0 or -errno. */
 static int
-read_text(const char *path, char *ret, size_t size)
+read_lines(const char *path, char *ret, size_t size)
 {
 	ssize_t n;
 	int fd;
@@ -66,8 +65,18 @@ read_text(const char *path, char *ret, size_t size)
 	if (n < 0)
 		return (int)n;
 	ret[n] = '\0';
-	ret[strcspn(ret, "\n")] = '\0';
 	return 0;
+}
+
+/* The same, the first line without its newline. */
+static int
+read_text(const char *path, char *ret, size_t size)
+{
+	int r = read_lines(path, ret, size);
+
+	if (r == 0)
+		ret[strcspn(ret, "\n")] = '\0';
+	return r;
 }
 
 /* "/proc/PID/leaf" in storage; pid 0 is this process. */
@@ -149,6 +158,48 @@ process_name(uint32_t pid, char *ret, size_t size)
 	strbuf_init(&out, ret, size);
 	if (read_text(proc_path(pid, "comm", path), name, sizeof(name)) == 0)
 		strbuf_str(&out, name);
+}
+
+void
+process_exe(uint32_t pid, char *ret, size_t size)
+{
+	char path[PATH_BYTES];
+	ssize_t n = readlink(proc_path(pid, "exe", path), ret, size);
+
+	/* A full buffer may hold a part of the path only. */
+	ret[n < 0 || (size_t)n >= size ? 0 : n] = '\0';
+}
+
+/* The path in a line "ID:CONTROLLERS:PATH" that begins so, into ret. */
+static bool
+find_cgroup(const char *lines, const char *begin, char *ret, size_t size)
+{
+	const char *line = strstr(lines, begin);
+	size_t n;
+
+	if (line == NULL || (line != lines && line[-1] != '\n'))
+		return false;
+	line += strlen(begin);
+	n = strcspn(line, "\n");
+	if (n <= 1 || n >= size)
+		return false;
+	memcpy(ret, line, n);
+	ret[n] = '\0';
+	return true;
+}
+
+void
+process_cgroup(uint32_t pid, char *ret, size_t size)
+{
+	char path[PATH_BYTES], lines[4096];
+
+	ret[0] = '\0';
+	if (read_lines(proc_path(pid, "cgroup", path), lines, sizeof(lines)) <
+	    0)
+		return;
+	/* The unified hierarchy, or systemd's own where that is not used. */
+	if (!find_cgroup(lines, "0::", ret, size))
+		(void)find_cgroup(lines, "1:name=systemd:", ret, size);
 }
 
 uint32_t

@@ -37,6 +37,22 @@ process_name(uint32_t pid, char *ret, size_t size)
 	ret[0] = '\0';
 }
 
+void
+process_exe(uint32_t pid, char *ret, size_t size)
+{
+	(void)pid;
+	(void)size;
+	ret[0] = '\0';
+}
+
+void
+process_cgroup(uint32_t pid, char *ret, size_t size)
+{
+	(void)pid;
+	(void)size;
+	ret[0] = '\0';
+}
+
 uint32_t
 process_pid_max(void)
 {

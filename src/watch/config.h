@@ -1,0 +1,51 @@
+/*
+ * The configuration file: every option by its name, with '_' for '-', and
+ * sections for agents.
+ *
+ *	threshold_ms = 2000
+ *	allow_uid = { "www-data", "backup" }
+ *	agent "ingest" {
+ *		comm = "ingestd"
+ *		threshold_ms = 500
+ *	}
+ *
+ * Refused, with file and line: unknown and repeated keys, values that the
+ * option itself would refuse, agents that match on nothing. The file must be
+ * regular, of our user or root, and writable by nobody else, since it names
+ * commands that we run.
+ */
+#ifndef WATCH_CONFIG_H
+#define WATCH_CONFIG_H
+
+#include <stddef.h>
+
+#include "watch/options.h"
+#include "watch/rules.h"
+
+enum {
+	CONFIG_TEXT_BYTES = 65536 /* of all text values */
+};
+
+/* What was read; options may point into it. */
+struct config {
+	struct rules rules;
+	size_t text_len;
+	char text[CONFIG_TEXT_BYTES];
+};
+
+/* Nothing read. */
+void config_init(struct config *config);
+
+/*
+ * Read path into options, over what stands there, and into config, which is
+ * emptied first. 0, or -EINVAL with fault filled in; options and config are
+ * then not to be used.
+ */
+int config_read(const char *path, struct options *options,
+    struct config *config, struct options_fault *fault);
+
+/* Print every option and rule in the form of the file. */
+void config_dump(
+    const struct options *options, const struct config *config, FILE *out);
+
+#endif

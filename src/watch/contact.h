@@ -1,0 +1,30 @@
+/*
+ * Contact: a beat meets what is known of its sender.
+ *
+ * The beat of a known agent goes to the tracker. A new sender is asked for:
+ * who it is, in which pid namespace, what it is held to. One whose process has
+ * ended is looked at again: its last beats, or another with the same pid?
+ * Private to lives.c.
+ */
+#ifndef WATCH_CONTACT_H
+#define WATCH_CONTACT_H
+
+#include <stdint.h>
+
+#include "watch/life.h"
+
+/* As lives_beat(). */
+enum tracker_outcome contact_beat(
+    struct lives *l, const struct beat *beat, uint64_t now_ns);
+
+/* What the rules of now say of a process. */
+struct contact {
+	struct agent_terms terms;
+	char name[LIVES_NAME_BYTES];
+	uint16_t rule; /* from 1; 0 none */
+};
+
+void contact_look_up(
+    const struct lives *l, uint32_t pid, uint32_t uid, struct contact *ret);
+
+#endif

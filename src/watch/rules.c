@@ -1,0 +1,41 @@
+#include "watch/rules.h"
+
+#include <string.h>
+
+/* Whether unit is one component of path. */
+static bool
+has_component(const char *path, const char *unit)
+{
+	size_t len = strlen(unit);
+
+	while (*path != '\0') {
+		size_t n = strcspn(path, "/");
+
+		if (n == len && memcmp(path, unit, n) == 0)
+			return true;
+		path += n;
+		path += *path == '/';
+	}
+	return false;
+}
+
+static bool
+matches(const struct rule *rule, const struct rule_facts *facts)
+{
+	if (rule->comm != NULL && strcmp(rule->comm, facts->comm) != 0)
+		return false;
+	if (rule->exe != NULL && strcmp(rule->exe, facts->exe) != 0)
+		return false;
+	if (rule->unit != NULL && !has_component(facts->cgroup, rule->unit))
+		return false;
+	return !rule->has_uid || rule->uid == facts->uid;
+}
+
+const struct rule *
+rules_match(const struct rules *rules, const struct rule_facts *facts)
+{
+	for (size_t i = 0; i < rules->n; i++)
+		if (matches(&rules->list[i], facts))
+			return &rules->list[i];
+	return NULL;
+}

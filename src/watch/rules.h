@@ -1,0 +1,52 @@
+/*
+ * Rules: what an agent is held to, by who it is.
+ *
+ * The agent sections of the configuration file, in their order; the first that
+ * matches counts. Pure.
+ */
+#ifndef WATCH_RULES_H
+#define WATCH_RULES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+	RULES_MAX = 256,
+	RULES_NAME_BYTES = 32 /* of an agent's name, with its NUL */
+};
+
+/* NULL and false: whatever it is. At least one of comm, exe, unit and user is
+ * given. Text belongs to whoever read the rules. */
+struct rule {
+	const char *name;
+	const char *comm; /* command name, as in /proc/PID/comm */
+	const char *exe;  /* path of the executable */
+	const char *unit; /* a component of its control group's path */
+	bool has_uid;
+	uint32_t uid;
+	uint64_t threshold_ms;     /* 0: as --threshold-ms */
+	uint64_t grace_ms;         /* after its first beat; 0 none */
+	const char *recovery_exec; /* NULL: the command of all */
+};
+
+struct rules {
+	struct rule list[RULES_MAX];
+	size_t n;
+	bool want_exe; /* some rule looks at it */
+	bool want_unit;
+};
+
+/* What is known of a process; "" where it is not known. */
+struct rule_facts {
+	const char *comm;
+	const char *exe;
+	const char *cgroup; /* path in its hierarchy */
+	uint32_t uid;
+};
+
+/* The first rule that matches, or NULL. */
+const struct rule *rules_match(
+    const struct rules *rules, const struct rule_facts *facts);
+
+#endif

@@ -1,0 +1,96 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "watch/rules.h"
+
+static struct rules rules;
+
+static const struct rule_facts worker = {
+	.comm = "worker",
+	.exe = "/usr/bin/worker",
+	.cgroup = "/system.slice/worker.service",
+	.uid = 33,
+};
+
+static const struct rule *
+match(struct rule rule)
+{
+	rules.list[0] = rule;
+	rules.n = 1;
+	return rules_match(&rules, &worker);
+}
+
+static void
+each_condition_alone_matches_or_not(void **state)
+{
+	(void)state;
+	assert_non_null(match((struct rule){ .comm = "worker" }));
+	assert_null(match((struct rule){ .comm = "work" }));
+	assert_non_null(match((struct rule){ .exe = "/usr/bin/worker" }));
+	assert_null(match((struct rule){ .exe = "worker" }));
+	assert_non_null(match((struct rule){ .unit = "worker.service" }));
+	assert_non_null(match((struct rule){ .unit = "system.slice" }));
+	assert_null(match((struct rule){ .unit = "worker" }));
+	assert_non_null(match((struct rule){ .has_uid = true, .uid = 33 }));
+	assert_null(match((struct rule){ .has_uid = true, .uid = 0 }));
+}
+
+static void
+all_conditions_of_a_rule_must_hold(void **state)
+{
+	(void)state;
+	assert_non_null(match(
+	    (struct rule){ .comm = "worker", .has_uid = true, .uid = 33 }));
+	assert_null(match(
+	    (struct rule){ .comm = "worker", .has_uid = true, .uid = 34 }));
+}
+
+static void
+the_first_rule_that_matches_counts(void **state)
+{
+	(void)state;
+	rules.n = 3;
+	rules.list[0] = (struct rule){ .comm = "other" };
+	rules.list[1] = (struct rule){ .comm = "worker" };
+	rules.list[2] = (struct rule){ .comm = "worker" };
+	assert_ptr_equal(rules_match(&rules, &worker), &rules.list[1]);
+	rules.n = 1;
+	assert_null(rules_match(&rules, &worker));
+	rules.n = 0;
+	assert_null(rules_match(&rules, &worker));
+}
+
+static void
+what_is_not_known_matches_nothing(void **state)
+{
+	const struct rule_facts unknown = {
+		.comm = "",
+		.exe = "",
+		.cgroup = "",
+		.uid = UINT32_MAX,
+	};
+
+	(void)state;
+	rules.n = 3;
+	rules.list[0] = (struct rule){ .comm = "worker" };
+	rules.list[1] = (struct rule){ .exe = "/x" };
+	rules.list[2] = (struct rule){ .unit = "x.service" };
+	assert_null(rules_match(&rules, &unknown));
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(each_condition_alone_matches_or_not),
+		cmocka_unit_test(all_conditions_of_a_rule_must_hold),
+		cmocka_unit_test(the_first_rule_that_matches_counts),
+		cmocka_unit_test(what_is_not_known_matches_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
