@@ -1,0 +1,351 @@
+"""How varta-watch starts and ends, what it tells a service manager, and its
+log."""
+
+import json
+import os
+import re
+import signal
+import socket
+import time
+
+import pytest
+
+import support
+from support import DEADLINE_S, wait_for
+from watching import (
+    HOUR_MS,
+    METRICS,
+    NOBODY,
+    connected,
+    held,
+    needs_root,
+    own_frame,
+    run_watch,
+)
+
+# ---- the end --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_cleanly(observer, agent, number):
+    watch = observer(threshold_ms=HOUR_MS)
+    one = agent(watch.socket_path)
+    one.beat()
+    assert watch.stop(number) == 0
+    assert not watch.socket_path.exists()
+    assert f"ending on signal {int(number)}" in watch.log()
+    # What had happened is in the file.
+    assert [row.kind for row in watch.events()] == ["join", "beat"]
+
+
+def test_two_signals_are_as_good_as_one(observer):
+    watch = observer(threshold_ms=HOUR_MS)
+    with held(watch):
+        watch.process.send_signal(signal.SIGTERM)
+        watch.process.send_signal(signal.SIGINT)
+    assert watch.wait_end() == 0
+    assert watch.log().count("ending on signal") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGPIPE, signal.SIGCONT])
+def test_some_signals_do_not_end_it(observer, agent, number):
+    watch = observer(threshold_ms=HOUR_MS)
+    watch.process.send_signal(number)
+    one = agent(watch.socket_path)
+    one.beat()
+    watch.wait_event("beat", one.pid)
+
+
+@pytest.mark.parametrize("seconds", ["0", "1"])
+def test_it_ends_by_itself_after_a_given_time(folder, observer, seconds):
+    watch = observer(
+        *METRICS, "--shutdown-after-secs", seconds, threshold_ms=HOUR_MS
+    )
+    assert watch.wait_end() == 0
+    watch.wait_notice("STOPPING=1")
+    assert not watch.socket_path.exists()
+    assert watch.events_path.exists()
+    assert watch.metrics_address()
+
+
+def test_the_largest_times_are_no_trouble(observer, agent):
+    longest = str(2**64 - 1)
+    watch = observer(
+        *METRICS,
+        *("--shutdown-after-secs", longest),
+        *("--recovery-debounce-ms", longest),
+        *("--recovery-timeout-ms", longest),
+        *("--recovery-exec", "/bin/true"),
+        threshold_ms=longest,
+    )
+    one = agent(watch.socket_path)
+    one.beat()
+    watch.wait_event("beat", one.pid)
+    assert watch.metrics().value("varta_watch_pids_tracked") == 1
+    assert watch.stop() == 0
+
+
+def test_the_largest_table_is_no_trouble(observer, agent):
+    watch = observer("--tracker-capacity", 1048576, threshold_ms=200)
+    one = agent(watch.socket_path)
+    one.beat()
+    watch.wait_event("stall", one.pid)
+
+
+def test_it_works_with_standard_input_and_output_closed(folder, agent):
+    """Descriptors 0 to 2 are then those of files of its own, unless it takes
+    care."""
+    events = folder / "events.tsv"
+    shell = 'exec "$0" "$@" <&- >&- 2>&-'
+    with support.Observer(
+        folder, threshold_ms=200, program=["sh", "-c", shell, support.WATCH]
+    ) as watch:
+        one = agent(watch.socket_path)
+        one.beat()
+        watch.wait_event("stall", one.pid)
+        assert all(len(row.split("\t")) == 6 for row in open(events))
+
+
+def test_nothing_is_done_while_nothing_happens(observer, agent):
+    """No pass of the loop without a reason."""
+    watch = observer(*METRICS, threshold_ms=HOUR_MS)
+    one = agent(watch.socket_path)
+    one.beat()
+    watch.wait_event("beat", one.pid)
+    name = "varta_observer_passes_total"
+    before = watch.metrics().value(name)
+    time.sleep(1)  # how long nothing happens
+    # A scrape takes a few passes of its own; a loop that polls every 10 ms
+    # would have done a hundred.
+    assert watch.metrics().value(name) - before < 50
+
+
+# ---- the service manager --------------------------------------------------
+
+
+def test_ready_is_told_once_everything_is_bound(observer):
+    watch = observer(*METRICS, threshold_ms=HOUR_MS)  # waits for READY=1
+    assert watch.socket_path.is_socket()
+    assert watch.get("/healthz").status == 200
+    watch.process.terminate()
+    watch.wait_notice("STOPPING=1")
+    assert watch.wait_end() == 0
+
+
+def test_an_abstract_socket_of_the_service_manager_is_found(folder):
+    name = f"varta-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(f"\0{name}")
+        manager.settimeout(DEADLINE_S)
+        with support.Observer(
+            folder,
+            threshold_ms=HOUR_MS,
+            environment={"NOTIFY_SOCKET": f"@{name}"},
+        ).launch() as watch:
+            assert manager.recv(100) == b"READY=1\n"
+            assert watch.stop() == 0
+            assert manager.recv(100) == b"STOPPING=1\n"
+
+
+@pytest.mark.parametrize(
+    "address", ["/nonexistent/notify", "relative", "@" + "x" * 200, "@"]
+)
+def test_a_service_manager_that_is_not_there_does_not_matter(
+    folder, address
+):
+    code, _, err = run_watch(
+        *("--socket", folder / "s", "--threshold-ms", HOUR_MS),
+        *("--shutdown-after-secs", 0),
+        env={**os.environ, "NOTIFY_SOCKET": address},
+    )
+    assert code == 0, err
+    assert "NOTIFY_SOCKET" in err
+
+
+def test_a_refused_start_tells_the_service_manager_nothing(folder):
+    (folder / "varta.sock").write_text("")
+    watch = support.Observer(folder, threshold_ms=HOUR_MS).launch()
+    try:
+        assert watch.wait_end() == 1
+        with pytest.raises(support.Late):
+            watch.wait_notice("READY=1")
+    finally:
+        watch.close(expect=None)
+
+
+# ---- the log --------------------------------------------------------------
+
+
+def test_one_line_says_what_was_started(observer):
+    watch = observer(
+        *METRICS, "--tracker-capacity=7", "--socket-mode=0640", threshold_ms=250
+    )
+    [line] = [x for x in watch.log().splitlines() if "started: " in x]
+    assert re.fullmatch(
+        rf"varta-watch: started: varta-watch \S+, pid {watch.pid}, socket "
+        rf"'{watch.socket_path}' mode 0640, threshold 250 ms, 7 agents at "
+        rf"most, metrics {watch.metrics_address()}",
+        line,
+    )
+
+
+def test_every_plain_line_begins_with_the_name(observer, agent):
+    watch = observer(*METRICS, threshold_ms=100)
+    one = agent(watch.socket_path)
+    one.beat()
+    watch.wait_event("stall", one.pid)
+    one.kill()
+    watch.wait_event("exit", one.pid)
+    watch.stop()
+    for line in watch.log().splitlines():
+        assert line.startswith("varta-watch: ")
+
+
+def test_json_lines_have_their_keys_in_order(observer, agent):
+    watch = observer(
+        "--log-format=json",
+        "--recovery-exec=/bin/false",
+        "--recovery-exec=/nonexistent/program",
+        threshold_ms=100,
+    )
+    one = agent(watch.socket_path)
+    one.beat()
+    watch.wait_event("stall", one.pid)
+    wait_for(lambda: "cannot start" in watch.log())
+    one.kill()
+    watch.wait_event("exit", one.pid)
+    watch.stop()
+    lines = [json.loads(line) for line in watch.log().splitlines()]
+    order = ["ts_ns", "session_id", "level", "msg"]
+    order += ["pid", "child_pid", "error"]
+    for line in lines:
+        assert list(line) == [key for key in order if key in line]
+        assert list(line)[:4] == order[:4]
+        assert isinstance(line["ts_ns"], int)
+        assert re.fullmatch("[0-9a-f]{16}", line["session_id"])
+        assert line["level"] in ("debug", "info", "warn", "error")
+    assert len({line["session_id"] for line in lines}) == 1
+    [stall] = [x for x in lines if "stalled" in x["msg"]]
+    assert (stall["level"], stall["pid"]) == ("warn", one.pid)
+    [failed] = [x for x in lines if "cannot start" in x["msg"]]
+    assert failed["level"] == "error"
+    assert "No such file" in failed["error"]
+
+
+@pytest.mark.parametrize(
+    "level, words",
+    [
+        ("error", []),
+        ("warn", ["stalled"]),
+        ("info", ["stalled", "started", "beats again"]),
+        ("debug", ["stalled", "started", "beats again", "joined"]),
+    ],
+)
+def test_the_log_says_as_much_as_is_asked_for(observer, agent, level, words):
+    watch = observer("--log-level", level, threshold_ms=100)
+    one = agent(watch.socket_path)
+    one.beat()
+    watch.wait_event("stall", one.pid)
+    one.beat()
+    watch.wait_event("resume", one.pid)
+    watch.stop()
+    found = ["stalled", "started", "beats again", "joined"]
+    assert {x for x in found if x in watch.log()} == set(words)
+
+
+def test_the_name_of_an_agent_cannot_break_a_line_of_the_log(
+    observer, folder
+):
+    watch = observer("--log-level=debug", threshold_ms=100)
+    program = folder / "\x1b[31m\nb"
+    program.symlink_to(support.VARTA)
+    pid = os.posix_spawn(
+        program,
+        [program, "beat", "--socket", watch.socket_path, "--every", "10ms"],
+        os.environ,
+    )
+    watch.wait_event("join", pid)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    watch.wait_event("exit", pid)
+    assert "\x1b" not in watch.log()
+    assert all(x.startswith("varta-watch: ") for x in watch.log().splitlines())
+
+
+# ---- the event file -------------------------------------------------------
+
+
+def test_the_event_file_is_for_its_owner_alone_and_is_appended_to(
+    observer, agent
+):
+    watch = observer(threshold_ms=HOUR_MS)
+    one = agent(watch.socket_path)
+    one.beat()
+    watch.wait_event("beat", one.pid)
+    assert watch.events_path.stat().st_mode & 0o777 == 0o600
+    watch.restart()
+    one.beat()
+    watch.wait_event("beat", one.pid, count=2)
+
+
+@pytest.mark.parametrize("kind", ["link", "hard link", "folder", "fifo"])
+def test_an_event_file_that_is_not_safe_is_refused(folder, kind):
+    path, other = folder / "events", folder / "other"
+    other.write_text("precious")
+    if kind == "link":
+        path.symlink_to(other)
+    elif kind == "hard link":
+        path.hardlink_to(other)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        os.mkfifo(path)
+    code, out, err = run_watch(
+        *("--socket", folder / "s", "--threshold-ms", HOUR_MS),
+        *("--export-file", path),
+    )
+    assert (code, out) == (1, "")
+    [line] = [x for x in err.splitlines() if "--export-file" in x]
+    assert f"'{path}'" in line
+    assert other.read_text() == "precious"
+    assert not (folder / "s").exists()
+
+
+@needs_root
+def test_an_event_file_of_another_user_is_refused(folder):
+    path = folder / "events"
+    path.write_text("")
+    os.chown(path, NOBODY, NOBODY)
+    code, _, err = run_watch(
+        *("--socket", folder / "s", "--threshold-ms", HOUR_MS),
+        *("--export-file", path),
+    )
+    assert code == 1
+    assert str(NOBODY) in err
+
+
+def test_an_event_file_is_rotated_and_five_are_kept(observer):
+    watch = observer(
+        *("--export-file-max-bytes", 4096, "--export-file-sync-every", 100),
+        *("--max-beat-rate", 0, "--global-beat-rate", 0),
+        threshold_ms=HOUR_MS,
+    )
+    with connected(watch.socket_path) as sock:
+        for nonce in range(1, 1501):
+            sock.send(own_frame(nonce=nonce))
+    paths = [watch.events_path]
+    paths += [watch.events_path.with_suffix(f".tsv.{i}") for i in range(1, 7)]
+
+    def last_is_written():
+        # It may just have been moved away.
+        rows = [r for p in paths[:2] for r in support.read_events(p)]
+        return "1500" in {row.nonce for row in rows}
+
+    wait_for(last_is_written)
+    assert [path.exists() for path in paths] == [True] * 6 + [False]
+    rows = [r for p in reversed(paths[:6]) for r in support.read_events(p)]
+    nonces = [int(row.nonce) for row in rows]
+    assert nonces == list(range(nonces[0], 1501))
+    for path in paths[1:6]:
+        assert 4096 <= path.stat().st_size < 4096 + 200
+        assert path.stat().st_mode & 0o777 == 0o600
