@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/util.h"
@@ -64,6 +65,13 @@ varta__classify(int error)
 	return -error;
 }
 
+static inline uint64_t
+now(const struct varta_agent *a)
+{
+	return likely(a->ops->now_ns == NULL) ? varta__clock_ns()
+					      : a->ops->now_ns(a->transport);
+}
+
 void
 varta__agent_init(struct varta_agent *agent,
     const struct varta__transport_ops *ops, void *transport,
@@ -72,9 +80,10 @@ varta__agent_init(struct varta_agent *agent,
 	agent->ops = ops;
 	agent->transport = transport;
 	agent->lineage = *lineage;
+	agent->fd = -1;
 	agent->generation = varta__lineage_generation(lineage);
 	agent->pid = (uint32_t)getpid();
-	agent->start_ns = ops->now_ns(transport);
+	agent->start_ns = now(agent);
 }
 
 static int
@@ -157,14 +166,27 @@ next_timestamp(struct varta_agent *a, uint64_t now_ns)
 	return u64_min(u64_max(elapsed, a->timestamp), TIMESTAMP_HIGHEST);
 }
 
-static int
-send_once(struct varta_agent *a, const uint8_t *wire)
+static inline int
+transmit(const struct varta_agent *a, const uint8_t *wire)
+{
+	ssize_t n;
+
+	if (unlikely(a->fd < 0))
+		return a->ops->send(a->transport, wire);
+	n = send(a->fd, wire, VARTA_FRAME_BYTES, MSG_DONTWAIT | MSG_NOSIGNAL);
+	return likely(n >= 0) ? (int)n : -errno;
+}
+
+static inline int
+send_once(const struct varta_agent *a, const uint8_t *wire)
 {
 	int n;
 
-	n = a->ops->send(a->transport, wire);
+	n = transmit(a, wire);
+	if (likely(n == VARTA_FRAME_BYTES))
+		return VARTA_SENT;
 	if (n == -EINTR)
-		n = a->ops->send(a->transport, wire);
+		n = transmit(a, wire);
 	if (n == VARTA_FRAME_BYTES)
 		return VARTA_SENT;
 	return n < 0 ? varta__classify(-n) : VARTA_ERR_SHORT_WRITE;
@@ -228,7 +250,7 @@ varta_beat(
 	if (unlikely((unsigned)status > VARTA_CRITICAL))
 		return fail(agent, VARTA_ERR_INVALID_STATUS);
 
-	now_ns = agent->ops->now_ns(agent->transport);
+	now_ns = now(agent);
 	if (unlikely(was_forked(agent))) {
 		r = recover_from_fork(agent, now_ns);
 		if (r < 0)

@@ -12,20 +12,17 @@
 
 struct unix_agent {
 	struct varta_agent agent;
-	struct varta__endpoint endpoint;
-	int fd; /* -1: never connected, or let go */
+	struct varta__endpoint
+	    endpoint; /* agent.fd is connected to it, or -1 */
 };
 
+/* Without a socket: never connected, or let go. */
 static int
 unix_send(void *transport, const uint8_t frame[VARTA_FRAME_BYTES])
 {
-	const struct unix_agent *u = transport;
-	ssize_t n;
-
-	if (unlikely(u->fd < 0))
-		return -ENOENT;
-	n = send(u->fd, frame, VARTA_FRAME_BYTES, MSG_DONTWAIT | MSG_NOSIGNAL);
-	return likely(n >= 0) ? (int)n : -errno;
+	(void)transport;
+	(void)frame;
+	return -ENOENT;
 }
 
 static void
@@ -33,9 +30,9 @@ unix_disconnect(void *transport)
 {
 	struct unix_agent *u = transport;
 
-	if (u->fd >= 0)
-		(void)close(u->fd);
-	u->fd = -1;
+	if (u->agent.fd >= 0)
+		(void)close(u->agent.fd);
+	u->agent.fd = -1;
 }
 
 static int
@@ -54,7 +51,7 @@ unix_reconnect(void *transport)
 		return r;
 	}
 	unix_disconnect(u);
-	u->fd = fd;
+	u->agent.fd = fd;
 	return 0;
 }
 
@@ -65,19 +62,11 @@ unix_free(void *transport)
 	free(transport);
 }
 
-static uint64_t
-unix_now_ns(void *transport)
-{
-	(void)transport;
-	return varta__clock_ns();
-}
-
 static const struct varta__transport_ops unix_ops = {
 	.send = unix_send,
 	.reconnect = unix_reconnect,
 	.disconnect = unix_disconnect,
 	.free = unix_free,
-	.now_ns = unix_now_ns,
 };
 
 int
@@ -99,14 +88,13 @@ varta_open(const char *address, struct varta_agent **ret_agent)
 	if (u == NULL)
 		return -ENOMEM;
 	u->endpoint = endpoint;
-	u->fd = -1;
+	varta__agent_init(&u->agent, &unix_ops, u, &lineage);
 	r = unix_reconnect(u);
 	if (r < 0 && varta__classify(-r) != VARTA_DROPPED_NO_OBSERVER) {
 		free(u);
 		return r;
 	}
 
-	varta__agent_init(&u->agent, &unix_ops, u, &lineage);
 	*ret_agent = &u->agent;
 	return 0;
 }
