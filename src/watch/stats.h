@@ -113,6 +113,7 @@ struct stats {
 	uint64_t iteration_budget_exceeded;
 	uint64_t scrape_budget_exceeded;
 	uint64_t socket_dir_fsync_failed;
+	uint64_t heartbeat_errors; /* failed writes of the heartbeat file */
 	struct stats_histogram iteration;
 	struct stats_histogram stage[STATS_STAGE_COUNT];
 

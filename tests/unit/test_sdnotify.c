@@ -170,6 +170,65 @@ a_manager_that_does_not_listen_stops_nobody(void **state)
 	sdnotify_send(&notify, "WATCHDOG=1\n");
 }
 
+static void
+a_reload_begins_with_its_time(void **state)
+{
+	const char *path = tmpdir_path(*state, "notify");
+	int fd = listen_at(path);
+
+	assert_int_equal(sdnotify_open(&notify, path), 1);
+	sdnotify_send_reloading(&notify, UINT64_C(1234567890123999));
+	assert_told(fd, "RELOADING=1\nMONOTONIC_USEC=1234567890123\n");
+	sdnotify_send_reloading(&notify, UINT64_MAX);
+	assert_told(fd, "RELOADING=1\nMONOTONIC_USEC=18446744073709551\n");
+	fd_close(&fd);
+}
+
+static uint64_t
+watchdog_of(const char *usec, const char *pid)
+{
+	uint64_t ns = 7;
+
+	assert_int_equal(sdnotify_watchdog(usec, pid, 4711, &ns), 0);
+	return ns;
+}
+
+static void
+a_watchdog_is_ours_without_a_pid_or_with_our_own(void **state)
+{
+	(void)state;
+	assert_true(watchdog_of("8000000", NULL) == UINT64_C(8000000000));
+	assert_true(watchdog_of("8000000", "") == UINT64_C(8000000000));
+	assert_true(watchdog_of("8000000", "4711") == UINT64_C(8000000000));
+	assert_true(watchdog_of("18446744073709551615", NULL) == UINT64_MAX);
+}
+
+static void
+a_watchdog_of_another_or_of_nothing_is_none(void **state)
+{
+	(void)state;
+	assert_int_equal(watchdog_of(NULL, NULL), 0);
+	assert_int_equal(watchdog_of(NULL, "4711"), 0);
+	assert_int_equal(watchdog_of("", NULL), 0);
+	assert_int_equal(watchdog_of("0", "4711"), 0);
+	assert_int_equal(watchdog_of("8000000", "4712"), 0);
+	assert_int_equal(watchdog_of("8000000", "18446744073709551615"), 0);
+}
+
+static void
+a_watchdog_that_is_no_number_is_an_error(void **state)
+{
+	uint64_t ns = 7;
+
+	(void)state;
+	assert_int_equal(sdnotify_watchdog("8s", NULL, 1, &ns), -EINVAL);
+	assert_int_equal(sdnotify_watchdog("-1", NULL, 1, &ns), -EINVAL);
+	assert_int_equal(sdnotify_watchdog("8", "me", 1, &ns), -EINVAL);
+	assert_int_equal(
+	    sdnotify_watchdog("18446744073709551616", NULL, 1, &ns), -EINVAL);
+	assert_int_equal(ns, 7);
+}
+
 int
 main(void)
 {
@@ -181,6 +240,10 @@ main(void)
 		EACH(the_longest_names_fit),
 		EACH(an_address_that_cannot_be_used_is_an_error),
 		EACH(a_manager_that_does_not_listen_stops_nobody),
+		EACH(a_reload_begins_with_its_time),
+		EACH(a_watchdog_is_ours_without_a_pid_or_with_our_own),
+		EACH(a_watchdog_of_another_or_of_nothing_is_none),
+		EACH(a_watchdog_that_is_no_number_is_an_error),
 	};
 
 	return cmocka_run_group_tests_name("sdnotify", tests, NULL, NULL);

@@ -7,6 +7,9 @@
 #include <sys/un.h>
 
 #include "base/fd.h"
+#include "base/strbuf.h"
+#include "base/text.h"
+#include "base/util.h"
 
 /* The address behind a name; its length, or -errno. */
 static int
@@ -66,4 +69,35 @@ sdnotify_send(const struct sdnotify *n, const char *lines)
 {
 	if (n->fd >= 0)
 		(void)send(n->fd, lines, strlen(lines), MSG_NOSIGNAL);
+}
+
+void
+sdnotify_send_reloading(const struct sdnotify *n, uint64_t monotonic_ns)
+{
+	char text[64];
+	struct strbuf sb;
+
+	strbuf_init(&sb, text, sizeof(text));
+	strbuf_str(&sb, "RELOADING=1\nMONOTONIC_USEC=");
+	strbuf_u64(&sb, monotonic_ns / NS_PER_US);
+	strbuf_char(&sb, '\n');
+	sdnotify_send(n, text);
+}
+
+int
+sdnotify_watchdog(
+    const char *usec, const char *pid, pid_t own_pid, uint64_t *ret_ns)
+{
+	uint64_t us = 0, for_pid = (uint64_t)own_pid;
+
+	if (usec == NULL || usec[0] == '\0') {
+		*ret_ns = 0;
+		return 0;
+	}
+	if (text_to_u64(usec, UINT64_MAX, &us) < 0 ||
+	    (pid != NULL && pid[0] != '\0' &&
+		text_to_u64(pid, UINT64_MAX, &for_pid) < 0))
+		return -EINVAL;
+	*ret_ns = for_pid == (uint64_t)own_pid ? u64_mul_sat(us, NS_PER_US) : 0;
+	return 0;
 }

@@ -6,7 +6,8 @@
 #ifndef WATCH_HOST_SDNOTIFY_H
 #define WATCH_HOST_SDNOTIFY_H
 
-#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
 
 struct sdnotify {
 	int fd; /* -1: nobody to tell */
@@ -22,5 +23,18 @@ void sdnotify_close(struct sdnotify *n);
 
 /* Send one or more lines: "READY=1\n". */
 void sdnotify_send(const struct sdnotify *n, const char *lines);
+
+/* Begin to reload: RELOADING=1, with the time of CLOCK_MONOTONIC that goes with
+ * it. READY=1 ends it. */
+void sdnotify_send_reloading(const struct sdnotify *n, uint64_t monotonic_ns);
+
+/*
+ * How often the manager waits for WATCHDOG=1, from the values of WATCHDOG_USEC
+ * and WATCHDOG_PID, NULL when not set. *ret_ns is 0 when it waits for nothing
+ * from the process own_pid. 0, or -EINVAL when one of them is no number, with
+ * *ret_ns untouched.
+ */
+int sdnotify_watchdog(
+    const char *usec, const char *pid, pid_t own_pid, uint64_t *ret_ns);
 
 #endif

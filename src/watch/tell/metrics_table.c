@@ -406,6 +406,8 @@ const struct family family_table[] = {
 	    "Times the observer was late itself and blamed no agent."),
 	COUNTER_NS("varta_observer_late_seconds_total", late_gap_ns,
 	    "Time the observer was late in all."),
+	COUNTER("varta_heartbeat_errors_total", heartbeat_errors,
+	    "Failed writes of the heartbeat file."),
 	COUNTER("varta_export_errors_total", export_errors,
 	    "Failed operations on the event file."),
 	COUNTER("varta_export_rows_lost_total", export_rows_lost,
