@@ -140,7 +140,7 @@ def build_sanitized(tally, build):
 def run_fuzz_corpora(tally, build):
     """Every input kept must still be taken without a crash."""
     start, ran = time.time(), 0
-    for program in sorted((build / "tests").glob("fuzz_*")):
+    for program in sorted((build / "tests/fuzz").glob("fuzz_*")):
         corpus = ROOT / "tests/fuzz/corpus" / program.name[len("fuzz_"):]
         if not os.access(program, os.X_OK) or program.is_dir():
             continue

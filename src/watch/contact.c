@@ -193,22 +193,13 @@ known(struct lives *l, uint32_t slot, const struct beat *beat, uint64_t now_ns)
 	enum tracker_outcome outcome =
 	    tracker_beat(l->tracker, slot, beat, now_ns);
 
-	switch (outcome) {
-	case TRACKER_RESUMED:
+	if (unlikely(outcome == TRACKER_RESUMED))
 		emit_beat(l, EVENT_RESUME, slot, beat, now_ns);
-		/* fall through */
-	case TRACKER_ACCEPTED:
-		if (l->options.tell_beats)
-			emit_beat(l, EVENT_BEAT, slot, beat, now_ns);
-		break;
-	case TRACKER_ORIGIN_CONFLICT:
+	if (l->options.tell_beats &&
+	    (outcome == TRACKER_RESUMED || outcome == TRACKER_ACCEPTED))
+		emit_beat(l, EVENT_BEAT, slot, beat, now_ns);
+	if (unlikely(outcome == TRACKER_ORIGIN_CONFLICT))
 		emit_mismatch(l, beat, MISMATCH_ORIGIN_CONFLICT, now_ns);
-		break;
-	case TRACKER_RATE_LIMITED:
-	case TRACKER_OUT_OF_ORDER:
-	case TRACKER_OUTCOME_COUNT:
-		break;
-	}
 	return outcome;
 }
 
