@@ -1,7 +1,6 @@
 """Recovery commands for tests, and what the observer says became of them."""
 
 import json
-import os
 
 from processes import process_state, wait_for
 from watching import values, wait_metric

@@ -22,6 +22,9 @@ from support import (
     wait_for,
 )
 
+# The daemon as it is where the kernel names no senders.
+WATCH_NONE = WATCH.with_name("varta-watch-none")
+
 # Metrics on a free port, as often as a test wants.
 METRICS = ["--prom-addr", "127.0.0.1:0", "--prom-rate-limit-burst", "0"]
 
@@ -31,6 +34,18 @@ NOBODY = 65534
 needs_root = pytest.mark.skipif(
     os.geteuid() != 0, reason="needs root: to be another user"
 )
+
+
+def _has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not _has_ipv6(), reason="needs IPv6")
 
 
 def run_watch(*arguments, **settings):
