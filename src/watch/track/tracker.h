@@ -143,8 +143,9 @@ void tracker_set_gone(struct tracker *t, uint32_t slot);
 
 /*
  * Hold the agent to other terms. With another threshold it is not judged
- * before that has passed once: new terms by themselves make nobody stall. They
- * count only after tracker_rearm().
+ * before that has passed once, and a grace under way does not get shorter: new
+ * terms by themselves make nobody stall. They count only after
+ * tracker_rearm().
  */
 void tracker_set_terms(struct tracker *t, uint32_t slot,
     const struct agent_terms *terms, uint64_t now_ns);

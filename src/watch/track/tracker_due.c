@@ -97,50 +97,58 @@ ask_for(const struct tracker *t, const uint32_t *slots, size_t n)
 		__builtin_prefetch(&t->hot[slots[i]]);
 }
 
-/* Members of rounds that have been silent are filed in the wheel. */
-static size_t
-go_rounds(struct tracker *t, uint64_t now_ns)
+static void
+tell(const struct tracker *t, uint32_t slot, struct tracker_due *ret)
 {
+	const struct table_hot *h = &t->hot[slot];
+
+	ret->slot = slot;
+	ret->last_seen_ns = h->last_seen_ns;
+	ret->threshold_ns = h->threshold_ns;
+}
+
+/* Members of rounds that have been silent are filed in the wheel, or due. */
+static size_t
+go_rounds(
+    struct tracker *t, uint64_t now_ns, struct tracker_due *ret, size_t max)
+{
+	size_t n = 0, looks = 0, i, taken, room;
 	uint32_t slots[BATCH];
 	struct table_hot *h;
-	size_t looks = 0, i, n;
 
-	wheel_advance(t->wheel, now_ns);
 	do {
-		n = rounds_take(&t->rounds, now_ns, slots, BATCH);
-		ask_for(t, slots, n);
-		for (i = 0; i < n; i++) {
+		room = max - n < BATCH ? max - n : BATCH;
+		taken = rounds_take(&t->rounds, now_ns, slots, room);
+		ask_for(t, slots, taken);
+		for (i = 0; i < taken; i++) {
 			h = &t->hot[slots[i]];
 			h->notes &= (uint8_t)~TABLE_IN_ROUND;
-			file(t, slots[i]);
+			if (table_deadline_ns(h) <= now_ns) {
+				h->state |= TABLE_UNWATCHED;
+				tell(t, slots[i], &ret[n++]);
+			} else {
+				file(t, slots[i]);
+			}
 		}
-		looks += n;
-	} while (n > 0 && looks < LOOKS_DUE);
-	return looks;
+		looks += taken;
+	} while (taken > 0 && n < max && looks < LOOKS_DUE);
+	return n;
 }
 
 static size_t
-look_at_all(
+go_wheel(
     struct tracker *t, uint64_t now_ns, struct tracker_due *ret, size_t max)
 {
-	size_t n = 0, looks, i, taken, room;
-	const struct table_hot *h;
+	size_t n = 0, looks = 0, i, taken, room;
 	uint32_t slots[BATCH];
 
-	looks = go_rounds(t, now_ns);
 	do {
 		room = max - n < BATCH ? max - n : BATCH;
 		taken = wheel_take(t->wheel, now_ns, slots, room);
 		ask_for(t, slots, taken);
-		for (i = 0; i < taken; i++) {
-			if (!look(t, slots[i], now_ns))
-				continue;
-			h = &t->hot[slots[i]];
-			ret[n].slot = slots[i];
-			ret[n].last_seen_ns = h->last_seen_ns;
-			ret[n].threshold_ns = h->threshold_ns;
-			n++;
-		}
+		for (i = 0; i < taken; i++)
+			if (look(t, slots[i], now_ns))
+				tell(t, slots[i], &ret[n++]);
 		looks += taken;
 	} while (taken == room && n < max && looks < LOOKS_DUE);
 	return n;
@@ -154,7 +162,8 @@ tracker_due(
 
 	if (likely(now_ns < t->quiet_ns))
 		return 0;
-	n = look_at_all(t, now_ns, ret, max);
+	n = go_rounds(t, now_ns, ret, max);
+	n += go_wheel(t, now_ns, ret + n, max - n);
 	note_quiet(t);
 	return n;
 }
@@ -178,7 +187,8 @@ tracker_set_terms(struct tracker *t, uint32_t slot,
 	struct table_hot *h = &t->hot[slot];
 
 	assert(table_is_used(t, slot));
-	h->hold_ns = u64_add_sat(t->cold[slot].joined_ns, terms->grace_ns);
+	h->hold_ns = u64_max(
+	    h->hold_ns, u64_add_sat(t->cold[slot].joined_ns, terms->grace_ns));
 	if (h->threshold_ns == terms->threshold_ns)
 		return;
 	h->threshold_ns = terms->threshold_ns;

@@ -36,12 +36,15 @@ struct chunk {
 struct chain {
 	uint64_t first_tick; /* earliest ever put since empty; NS_NEVER */
 	uint32_t head;
+	uint32_t tail; /* last chunk; only looked at while there is one */
 	uint32_t room;
 };
 
+static const struct chain chain_empty = { UINT64_MAX, UINT32_MAX, 0, 0 };
+
 /*
- * A tick is a multiple of slot_ns. All chains whose time begins at or before
- * `tick` have been taken, so a slot index that equals the one of `tick` on a
+ * A tick is a multiple of slot_ns. All slots whose time begins at or before
+ * `tick` are empty, so a slot index that equals the one of `tick` on a
  * coarse level means 64 slots ahead, never now.
  */
 struct wheel {
@@ -108,7 +111,7 @@ wheel_init(void *mem, uint32_t agents, uint64_t slot_ns, uint64_t now_ns)
 	w->free_chunk = chunk_none;
 	w->n_chunks = chunks_for(agents);
 	for (i = 0; i < CHAINS; i++)
-		w->chains[i] = (struct chain){ NS_NEVER, chunk_none, 0 };
+		w->chains[i] = chain_empty;
 	set_quiet(w, w->tick + SLOTS);
 	return w;
 }
@@ -140,6 +143,8 @@ chain_push(struct wheel *w, struct chain *c, uint32_t agent)
 
 	if (c->room == 0) {
 		chunk = chunk_take(w);
+		if (c->head == chunk_none)
+			c->tail = chunk;
 		w->chunks[chunk].next = c->head;
 		c->head = chunk;
 		c->room = CHUNK_AGENTS;
@@ -258,72 +263,81 @@ earliest_slot(const struct wheel *w, uint64_t *ret_start)
 	return ret;
 }
 
-/* Move a whole chain to one of the two that belong to no slot. */
-static void
-detach(struct wheel *w, unsigned from, unsigned to)
+static struct chain
+detach(struct wheel *w, unsigned chain)
 {
-	w->chains[to] = w->chains[from];
-	w->chains[from] = (struct chain){ NS_NEVER, chunk_none, 0 };
-	if (from < READY)
-		w->occupied[from / SLOTS] &= ~(UINT64_C(1) << from % SLOTS);
+	struct chain ret = w->chains[chain];
+
+	w->chains[chain] = chain_empty;
+	if (chain < READY)
+		w->occupied[chain / SLOTS] &= ~(UINT64_C(1) << chain % SLOTS);
+	return ret;
+}
+
+/* Put a whole chain to those that are ready: the agents of its first chunk one
+ * by one, the others, which are full, by linking. */
+static void
+make_ready(struct wheel *w, struct chain from)
+{
+	struct chain *c = &w->chains[READY];
+	uint32_t first[CHUNK_AGENTS];
+	size_t n;
+
+	if (c->head == chunk_none) {
+		*c = from;
+		return;
+	}
+	c->first_tick = u64_min(c->first_tick, from.first_tick);
+	n = chain_pop(w, &from, first, CHUNK_AGENTS - from.room);
+	while (n > 0)
+		chain_push(w, c, first[--n]);
+	if (from.head == chunk_none)
+		return;
+	w->chunks[from.tail].next = w->chunks[c->head].next;
+	w->chunks[c->head].next = from.head;
 }
 
 /*
- * Let time pass to tick, or as far as READY being empty allows. False when
- * READY must be taken first; no chain is left behind unseen.
+ * Let time pass to tick. All that begins on the way is made ready before any
+ * of it is taken: so what the caller files again is counted from now, and does
+ * not begin a second time.
  */
-static bool
+static void
 pass_time(struct wheel *w, uint64_t tick)
 {
 	uint64_t start;
 	unsigned chain;
 
-	chain = first_to_begin(w, &start);
-	if (chain != CHAINS && start <= tick) {
-		/* Others may begin at the same tick: it has not passed yet. */
-		w->tick = u64_max(w->tick, start - 1);
-		detach(w, chain, READY);
-		return false;
+	for (;;) {
+		chain = first_to_begin(w, &start);
+		if (chain == CHAINS || start > tick)
+			break;
+		make_ready(w, detach(w, chain));
 	}
 	w->tick = u64_max(w->tick, tick);
 	/* Look up at least once in a turn of the finest level, so that times
 	 * are not counted from long ago. */
 	set_quiet(w, u64_min(start, w->tick + SLOTS));
-	return true;
 }
 
 uint64_t
 wheel_quiet_ns(const struct wheel *w)
 {
-	return w->quiet_ns;
+	return w->chains[READY].head != chunk_none ? 0 : w->quiet_ns;
 }
 
 size_t
 wheel_take(struct wheel *w, uint64_t now_ns, uint32_t *out, size_t max)
 {
-	uint64_t tick;
-	size_t n = 0;
-
-	if (likely(now_ns < w->quiet_ns))
-		return 0;
-	tick = now_ns / w->slot_ns;
-	for (;;) {
-		n += chain_pop(w, &w->chains[READY], out + n, max - n);
-		if (n == max || pass_time(w, tick))
-			return n;
-	}
+	wheel_advance(w, now_ns);
+	return chain_pop(w, &w->chains[READY], out, max);
 }
 
 void
 wheel_advance(struct wheel *w, uint64_t now_ns)
 {
-	uint64_t tick;
-
-	if (likely(now_ns < w->quiet_ns))
-		return;
-	tick = now_ns / w->slot_ns;
-	if (w->chains[READY].head == chunk_none)
-		(void)pass_time(w, tick);
+	if (unlikely(now_ns >= w->quiet_ns))
+		pass_time(w, now_ns / w->slot_ns);
 }
 
 size_t
@@ -337,7 +351,7 @@ wheel_take_ahead(struct wheel *w, uint32_t *out, size_t max)
 		from = earliest_slot(w, &w->ahead_start);
 		if (from == CHAINS)
 			return 0;
-		detach(w, from, AHEAD);
+		w->chains[AHEAD] = detach(w, from);
 	}
 	return chain_pop(w, &w->chains[AHEAD], out, max);
 }
@@ -364,7 +378,8 @@ chain_sweep(struct wheel *w, unsigned chain,
 	uint32_t agents[CHUNK_AGENTS];
 	size_t i, n;
 
-	*c = (struct chain){ old.first_tick, chunk_none, 0 };
+	*c = chain_empty;
+	c->first_tick = old.first_tick;
 	while ((n = chain_pop(w, &old, agents, CHUNK_AGENTS)) > 0)
 		for (i = 0; i < n; i++)
 			if (keep(ctx, agents[i]))
