@@ -42,6 +42,7 @@ struct options {
 	const char *config_file;
 	const char *socket_path;
 	const char *export_file;
+	const char *recovery_audit_file;
 	const char *prom_token_file;
 	const char *recovery_exec;
 	const char *recovery_exec_file;
@@ -54,6 +55,7 @@ struct options {
 	uint64_t threshold_ms;
 	uint64_t read_timeout_ms;
 	uint64_t export_file_max_bytes;
+	uint64_t recovery_audit_max_bytes;
 	uint64_t recovery_debounce_ms;
 	uint64_t recovery_timeout_ms; /* 0: not given */
 	uint64_t shutdown_after_secs;
@@ -68,6 +70,10 @@ struct options {
 	uint32_t global_beat_rate;
 	uint32_t global_beat_burst;
 	uint32_t export_file_sync_every;
+	uint32_t recovery_audit_sync_every;
+	uint32_t audit_fsync_budget_ms;
+	uint32_t audit_sync_interval_ms;
+	uint32_t audit_rotation_budget_ms;
 	uint32_t prom_rate_limit_per_sec;
 	uint32_t prom_rate_limit_burst;
 	uint32_t recovery_capture_bytes;

@@ -44,6 +44,13 @@ enum stats_prom_dropped {
 	STATS_PROM_DROPPED_COUNT
 };
 
+/* The queue of the audit trail is fuller than it should be. */
+enum stats_audit_ring {
+	STATS_AUDIT_RING_WARN = 0,
+	STATS_AUDIT_RING_CRITICAL,
+	STATS_AUDIT_RING_COUNT
+};
+
 enum stats_stage {
 	STATS_STAGE_DRAIN_PENDING = 0, /* stalls and recovery decisions */
 	STATS_STAGE_POLL,              /* datagrams */
@@ -138,6 +145,17 @@ struct stats {
 	uint64_t scrape_skipped; /* served from the last rendering */
 	uint64_t export_rows_lost; /* left out: the file took no more */
 	uint64_t scrape_budget_exhausted; /* HTTP work left for a later pass */
+
+	/* audit trail; of its thread, as of the last pass, but for the first
+	 * two */
+	uint64_t recovery_audit_dropped;
+	uint64_t audit_ring[STATS_AUDIT_RING_COUNT];
+	uint64_t recovery_audit_flush_budget_exceeded;
+	uint64_t audit_fsync_budget_exceeded;
+	uint64_t audit_rotation_budget_exceeded;
+	uint64_t audit_rows;
+	uint64_t audit_errors;
+	struct stats_histogram audit_fsync;
 };
 
 /* Add one duration. */

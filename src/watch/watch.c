@@ -79,6 +79,20 @@ open_socket(struct watch *w)
 	return 0;
 }
 
+static struct audit_options
+audit_options(const struct options *o)
+{
+	return (struct audit_options){
+		.path = o->recovery_audit_file,
+		.max_bytes = o->recovery_audit_max_bytes,
+		.sync_every = o->recovery_audit_sync_every,
+		.sync_interval_ns = o->audit_sync_interval_ms * NS_PER_MS,
+		.fsync_budget_ns = o->audit_fsync_budget_ms * NS_PER_MS,
+		.rotation_budget_ns = o->audit_rotation_budget_ms * NS_PER_MS,
+		.grace_ns = o->shutdown_grace_ms * NS_PER_MS,
+	};
+}
+
 static int
 open_events(struct watch *w)
 {
@@ -88,12 +102,13 @@ open_events(struct watch *w)
 		.export_sync_every = w->options->export_file_sync_every,
 		.export_reference_only =
 		    w->options->export_events == OPTIONS_EVENTS_REFERENCE,
+		.audit = audit_options(w->options),
 	};
 	struct tell_fault fault;
 	int r = tell_open(&options, &w->stats, &w->tell, &fault);
 
 	if (r < 0)
-		log_error("--export-file: %s", fault.text);
+		log_error("--%s: %s", fault.option, fault.text);
 	return r;
 }
 
@@ -401,6 +416,7 @@ watch_close(struct watch *w)
 	sdnotify_send(&w->notify, "STOPPING=1\n");
 	loop_close(w->loop);
 	http_close(w->http);
+	tell_end(w->tell);
 	observer_free(w->observer);
 	tell_close(w->tell);
 	process_set_close(w->processes);

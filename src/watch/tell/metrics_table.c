@@ -35,6 +35,11 @@ static const char *const dropped_reasons[STATS_PROM_DROPPED_COUNT] = {
 	[STATS_PROM_IP_TABLE_FULL] = "ip_table_full",
 };
 
+static const char *const ring_levels[STATS_AUDIT_RING_COUNT] = {
+	[STATS_AUDIT_RING_WARN] = "warn",
+	[STATS_AUDIT_RING_CRITICAL] = "critical",
+};
+
 static const char *const stages[STATS_STAGE_COUNT] = {
 	[STATS_STAGE_DRAIN_PENDING] = "drain_pending",
 	[STATS_STAGE_POLL] = "poll",
@@ -307,9 +312,26 @@ const struct family family_table[] = {
 	COUNTER("varta_recovery_reap_truncated_total",
 	    recovery_reap_truncated,
 	    "Passes that left ended commands to be reaped later."),
+	COUNTER("varta_recovery_audit_dropped_total", recovery_audit_dropped,
+	    "Audit rows lost because too many were waiting for the disk."),
+	COUNTER("varta_recovery_audit_flush_budget_exceeded_total",
+	    recovery_audit_flush_budget_exceeded,
+	    "Times that audit rows waited for longer than 10 ms."),
+	HISTOGRAM("varta_audit_fsync_seconds", audit_fsync,
+	    "Time of each sync of audit rows to disk."),
 	COUNTER("varta_socket_bind_dir_fsync_failed_total",
 	    socket_dir_fsync_failed,
 	    "Failed syncs of the socket's folder."),
+	COUNTER("varta_audit_fsync_budget_exceeded_total",
+	    audit_fsync_budget_exceeded,
+	    "Syncs of audit rows longer than --audit-fsync-budget-ms."),
+	COUNTER("varta_audit_rotation_budget_exceeded_total",
+	    audit_rotation_budget_exceeded,
+	    "Rotations longer than --audit-rotation-budget-ms."),
+	COUNTER_BY("varta_audit_ring_watermark_total", "level", ring_levels,
+	    audit_ring,
+	    "Times that the rows waiting rose to 75 % and to 95 % of what "
+	    "can wait."),
 	ALWAYS_0("varta_prom_ip_state_probe_exhausted_total",
 	    "Always 0: a look-up has no budget here."),
 	ALWAYS_0("varta_prom_pid_row_refused_total",
@@ -412,6 +434,10 @@ const struct family family_table[] = {
 	    "Failed operations on the event file."),
 	COUNTER("varta_export_rows_lost_total", export_rows_lost,
 	    "Rows that the event file could not take."),
+	COUNTER("varta_audit_rows_total", audit_rows,
+	    "Rows taken for writing to the audit file."),
+	COUNTER("varta_audit_errors_total", audit_errors,
+	    "Failed operations on the audit file."),
 	COUNTER("varta_prom_requests_total", prom_requests,
 	    "HTTP requests, refused ones included."),
 };

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "watch/tell/audit.h"
 #include "watch/tell/eventfile.h"
 #include "watch/tell/lines.h"
 #include "watch/tell/rows.h"
@@ -12,9 +13,31 @@
 
 struct tell {
 	struct eventfile *file; /* NULL: none */
+	struct audit *audit;    /* NULL: none */
 	bool reference_only;
 	uint64_t last_ns; /* the latest time that we were told */
 };
+
+enum which { EVENTS = 0, AUDIT };
+
+static int
+refuse(struct tell_fault *fault, enum which which, const char *path,
+    const struct file_fault *why, int error)
+{
+	static const char *const options[] = {
+		[EVENTS] = "export-file", [AUDIT] = "recovery-audit-file"
+	};
+	static const char *const names[] = {
+		[EVENTS] = "event file", [AUDIT] = "audit file"
+	};
+
+	fault->option = options[which];
+	/* A path that is cut off is still a good hint. */
+	(void)snprintf(fault->text, sizeof(fault->text), "%s '%s': %s",
+	    names[which], path != NULL ? path : "-",
+	    why->text[0] != '\0' ? why->text : words_error(error));
+	return error;
+}
 
 int
 tell_open(const struct tell_options *options, struct stats *stats,
@@ -31,23 +54,30 @@ tell_open(const struct tell_options *options, struct stats *stats,
 
 	t = calloc(1, sizeof(*t));
 	if (t == NULL)
-		goto fail;
+		return refuse(fault, EVENTS, options->export_path, &why, r);
 	t->reference_only = options->export_reference_only;
-	if (options->export_path != NULL) {
+	r = 0;
+	if (options->export_path != NULL)
 		r = eventfile_open(&file_options, stats, &t->file, &why);
-		if (r < 0)
-			goto fail;
+	if (r < 0) {
+		tell_close(t);
+		return refuse(fault, EVENTS, options->export_path, &why, r);
+	}
+	if (options->audit.path != NULL)
+		r = audit_open(&options->audit, stats, &t->audit, &why);
+	if (r < 0) {
+		tell_close(t);
+		return refuse(fault, AUDIT, options->audit.path, &why, r);
 	}
 	*ret = t;
 	return 0;
+}
 
-fail:
-	free(t);
-	/* A path that is cut off is still a good hint. */
-	(void)snprintf(fault->text, sizeof(fault->text), "event file '%s': %s",
-	    options->export_path != NULL ? options->export_path : "-",
-	    why.text[0] != '\0' ? why.text : words_error(r));
-	return r;
+void
+tell_end(struct tell *t)
+{
+	if (t != NULL && t->audit != NULL)
+		audit_end(t->audit);
 }
 
 void
@@ -55,6 +85,7 @@ tell_close(struct tell *t)
 {
 	if (t == NULL)
 		return;
+	audit_close(t->audit);
 	eventfile_close(t->file, t->last_ns);
 	free(t);
 }
@@ -94,6 +125,8 @@ tell_recovery(struct tell *t, const struct recovery_record *record)
 	struct line line;
 
 	t->last_ns = record->at_ns;
+	if (t->audit != NULL)
+		audit_add(t->audit, record);
 	if (lines_of_recovery(record, &line))
 		write_line(&line);
 }
@@ -104,4 +137,6 @@ tell_flush(struct tell *t, uint64_t now_ns)
 	t->last_ns = now_ns;
 	if (t->file != NULL)
 		eventfile_flush(t->file, now_ns);
+	if (t->audit != NULL)
+		audit_flush(t->audit);
 }

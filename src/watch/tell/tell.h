@@ -1,6 +1,6 @@
 /*
- * Tell: events and records go out: the event file, log lines, later the audit
- * trail. Takes values, decides nothing. Metrics and HTTP stand beside it
+ * Tell: events and records go out: the event file, log lines, the audit trail
+ * of recovery. Takes values, decides nothing. Metrics and HTTP stand beside it
  * (metrics.h, http.h): they are asked, this one tells.
  */
 #ifndef WATCH_TELL_TELL_H
@@ -12,23 +12,30 @@
 
 #include "watch/event.h"
 #include "watch/stats.h"
+#include "watch/tell/audit.h"
 
 struct tell_options {
 	const char *export_path;    /* NULL: no event file */
 	uint64_t export_max_bytes;  /* 0: never rotated */
 	uint32_t export_sync_every; /* fdatasync each so many; 0 never */
 	bool export_reference_only; /* only the kinds of the reference */
+	struct audit_options audit;
 };
 
 struct tell;
 
 struct tell_fault {
+	const char *option; /* that named the file, without the dashes */
 	char text[256];
 };
 
 /* 0 or -errno with fault filled in. */
 int tell_open(const struct tell_options *options, struct stats *stats,
     struct tell **ret, struct tell_fault *fault);
+
+/* The end has begun: from now on a record may wait until there is room for it,
+ * within the grace of the audit trail. Takes NULL. */
+void tell_end(struct tell *t);
 
 /* Flush and close. Takes NULL. */
 void tell_close(struct tell *t);
