@@ -113,7 +113,8 @@ class Response(NamedTuple):
 class Observer:
     """varta-watch in a folder, ready once start() returns.
 
-    options are words of the command line after --socket and --threshold-ms.
+    options are words of the command line. threshold_ms=None leaves the
+    threshold to them.
     Standard error goes to a file in the folder, so that a full pipe can never
     hold the observer up.
     """
@@ -140,10 +141,10 @@ class Observer:
             *(program if isinstance(program, list) else [program]),
             "--socket",
             self.socket_path,
-            "--threshold-ms",
-            str(threshold_ms),
             *map(str, options),
         ]
+        if threshold_ms is not None:
+            self.argv += ["--threshold-ms", str(threshold_ms)]
         if events:
             self.argv += ["--export-file", self.events_path]
         self.process = None

@@ -61,6 +61,7 @@ OTHERS = {
     "recovery-cmd": (["/bin/true 'a b'"], [""]),
     "recovery-env": (["A=", "A=b=c", "--x=y"], ["", "A", "=", "=b"]),
     "signal-handler-mode": (["direct", "libc"], ["", "none", "Direct"]),
+    "config": (["CONFIG"], [""]),
 }
 SWITCHES = {
     "allow-cross-namespace-agents",
@@ -69,6 +70,7 @@ SWITCHES = {
     "recovery-capture-stdio",
     "recovery-on-exit",
     "check",
+    "dump-config",
     "version",
     "help",
 }
@@ -94,12 +96,14 @@ NO_NUMBERS += ["20ms", "+", "++20", str(U64 + 1), "9" * 40, "２０"]
 def files(folder):
     (folder / "token").write_text("0" * 64)
     (folder / "command").write_text("/bin/true")
-    for name in ("token", "command"):
+    (folder / "config").write_text("")
+    for name in ("token", "command", "config"):
         (folder / name).chmod(0o600)
     return {
         "PATH": str(folder / "file"),
         "TOKEN": str(folder / "token"),
         "COMMAND": str(folder / "command"),
+        "CONFIG": str(folder / "config"),
     }
 
 
@@ -145,6 +149,7 @@ def all_flags():
 
 
 def test_every_flag_is_in_these_tables():
+    """A new flag gets a row above, and with it all of these tests."""
     assert all_flags() == NUMBERS.keys() | OTHERS.keys() | SWITCHES
 
 
@@ -199,7 +204,7 @@ def test_a_value_that_is_no_number_is_checked(refuse, accept, files, flag):
 @pytest.mark.parametrize("flag", sorted(SWITCHES))
 def test_a_switch_takes_no_value(refuse, accept, flag):
     assert refuse(f"--{flag}=yes") == f"--{flag}: takes no value"
-    if flag not in ("help", "version"):
+    if flag not in ("help", "version", "dump-config"):
         accept(*COMPANIONS.get(flag, []), f"--{flag}", f"--{flag}")
 
 

@@ -105,7 +105,7 @@ def test_a_stream_socket_in_use_is_refused_and_kept(folder):
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
         other.bind(os.fspath(path))
         other.listen()
-        assert "cannot tell whether" in refused(path)
+        assert "another kind" in refused(path)
         assert path.is_socket()
 
 
@@ -242,11 +242,8 @@ def test_the_longest_path_works_and_one_more_byte_is_refused(
     watch.wait_event("beat", one.pid)
     reason = refused(folder / ("s" * (longest + 1)))
     assert "108 bytes long, at most 107" in reason
-    assert sorted(folder.glob("s*")) == [
-        watch.socket_path,
-        watch.log_path,
-        watch.stdout_path,
-    ]
+    # Nothing was cut off to fit.
+    assert list(folder.glob("sss*")) == [watch.socket_path]
 
 
 def test_a_relative_path_is_taken_from_where_it_was_started(folder):
