@@ -121,9 +121,10 @@ capture_drain(struct capture_pool *p, struct capture *c, size_t budget)
 	size_t total = 0, of_stream, n;
 	int stream;
 
-	/* One after the other, so that what stderr says last is not pushed out
-	 * by what still lies in the pipe of stdout. */
-	for (stream = 0; stream < 2; stream++) {
+	/* One after the other, and the second only once the first is empty, so
+	 * that what stderr says last is not pushed out by what still lies in
+	 * the pipe of stdout. */
+	for (stream = 0, n = 0; stream < 2 && n == 0; stream++) {
 		of_stream = 0;
 		do {
 			n = drain_stream(p, c, stream);
