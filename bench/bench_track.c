@@ -114,15 +114,15 @@ look_up_all(const struct field *f)
 	return (double)start / f->n_beats;
 }
 
-/* Time passes to now_ns, and each millisecond on the way is looked at. */
+/* Look once in each millisecond that has begun since from_ns. */
 static inline uint64_t
-look_at_deadlines(struct field *f, uint64_t *at_ns, uint64_t now_ns)
+look_at_deadlines(const struct field *f, uint64_t from_ns)
 {
+	uint64_t at_ns = (from_ns / NS_PER_MS + 1) * NS_PER_MS, stalled = 0;
 	struct tracker_due due[DUE];
-	uint64_t stalled = 0;
 
-	for (; *at_ns <= now_ns; *at_ns += NS_PER_MS)
-		stalled += tracker_due(f->tracker, *at_ns, due, DUE);
+	for (; at_ns <= f->now_ns; at_ns += NS_PER_MS)
+		stalled += tracker_due(f->tracker, at_ns, due, DUE);
 	return stalled;
 }
 
@@ -130,7 +130,7 @@ static double
 beat_all(struct field *f)
 {
 	struct beat beats[SUPPORT_BATCH] = { 0 };
-	uint64_t begin = f->now_ns, at_ns = begin, start, bad = 0;
+	uint64_t begin = f->now_ns, before_ns, start, bad = 0;
 	uint32_t i, k, n, slot;
 
 	for (k = 0; k < SUPPORT_BATCH; k++)
@@ -138,16 +138,19 @@ beat_all(struct field *f)
 	start = cpu_ns();
 	for (i = 0; i < f->n_beats; i += n) {
 		n = take_batch(f, i, beats);
+		before_ns = f->now_ns;
 		f->now_ns = begin + i * NS_PER_S / f->n_agents;
 		for (k = 0; k < n; k++) {
 			slot = tracker_find(f->tracker, beats[k].id);
 			bad += tracker_beat(f->tracker, slot, &beats[k],
 				   f->now_ns) != TRACKER_ACCEPTED;
 		}
-		bad += look_at_deadlines(f, &at_ns, f->now_ns);
+		bad += look_at_deadlines(f, before_ns);
 	}
-	start = cpu_ns() - start;
+	before_ns = f->now_ns;
 	f->now_ns = begin + f->n_beats * NS_PER_S / f->n_agents;
+	bad += look_at_deadlines(f, before_ns);
+	start = cpu_ns() - start;
 	f->seconds += f->n_beats / f->n_agents;
 	if (bad != 0)
 		support_die("%ju beats went wrong", (uintmax_t)bad);

@@ -31,11 +31,8 @@ rounds_init(struct rounds *r, void *mem, uint32_t agents)
 	}
 }
 
-/*
- * The next round begins when half of the threshold has passed since the last,
- * less a little: so it begins, most times, when something else has woken the
- * observer, and before the hard limit would.
- */
+/* The next round begins when half of the threshold has passed since the last:
+ * the hard limit of the one after is then as far away. */
 static uint64_t
 soft_limit(const struct rounds_class *c)
 {
@@ -43,7 +40,7 @@ soft_limit(const struct rounds_class *c)
 		return NS_NEVER;
 	if (c->under_way_ns != NS_NEVER)
 		return 0;
-	return u64_add_sat(c->start_ns, c->threshold_ns / 64 * 31);
+	return u64_add_sat(c->start_ns, c->threshold_ns / 2);
 }
 
 /* No member owes a beat before this. */

@@ -31,19 +31,20 @@
 #include "watch/track/wheel.h"
 
 /*
- * What makes a beat unusual, and below it the origin of the agent: one byte,
- * so that one comparison tells that a beat has the origin of its agent and
- * that nothing else is to be done.
+ * What makes a beat unusual, and below it status and origin of the agent: one
+ * byte, so that one comparison tells that a beat brings no change and that
+ * nothing else is to be done.
  */
 enum table_state {
-	TABLE_ORIGIN = 3u,
-	TABLE_FREE = 1u << 2, /* no agent here */
-	TABLE_STALLED = 1u << 3,
-	TABLE_UNWATCHED = 1u << 4,     /* due: neither of the next two notes */
-	TABLE_AFTER_TERMINAL = 1u << 5 /* the last beat was terminal */
+	TABLE_STATUS = 3u << 0,
+	TABLE_ORIGIN = 3u << 2,
+	TABLE_FREE = 1u << 4, /* no agent here */
+	TABLE_STALLED = 1u << 5,
+	TABLE_UNWATCHED = 1u << 6,     /* due: neither of the next two notes */
+	TABLE_AFTER_TERMINAL = 1u << 7 /* the last beat was terminal */
 };
 
-_Static_assert((int)ORIGIN_COUNT <= (int)TABLE_ORIGIN + 1, "two bits");
+_Static_assert((int)ORIGIN_COUNT <= 4 && (int)AGENT_STALLED <= 3, "two bits");
 
 /* What no usual beat needs to know. */
 enum table_notes {
@@ -68,9 +69,8 @@ struct table_hot {
 	uint32_t debt_ns; /* rate limit: last_seen_ns + debt_ns is the time at
 			     which the next beat would come at the full rate */
 	uint8_t state;    /* enum table_state */
-	uint8_t status;
-	uint8_t notes; /* enum table_notes */
-	uint8_t unused;
+	uint8_t notes;    /* enum table_notes */
+	uint16_t unused;
 };
 
 struct table_link {
@@ -137,7 +137,20 @@ table_is_used(const struct tracker *t, uint32_t slot)
 static inline uint8_t
 table_origin(const struct table_hot *h)
 {
-	return h->state & TABLE_ORIGIN;
+	return (h->state & TABLE_ORIGIN) >> 2;
+}
+
+static inline uint8_t
+table_status(const struct table_hot *h)
+{
+	return h->state & TABLE_STATUS;
+}
+
+/* The state of an agent of which this was the last beat, and no more. */
+static inline uint8_t
+table_state_of(const struct beat *beat)
+{
+	return (uint8_t)(beat->status | beat->origin << 2);
 }
 
 static inline bool

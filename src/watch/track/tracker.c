@@ -196,7 +196,7 @@ tracker_view(const struct tracker *t, uint32_t slot, struct agent_view *ret)
 		.uid = c->uid,
 		.pid_namespace = c->pid_namespace,
 		.pidfd = c->pidfd,
-		.status = stalled ? (uint8_t)AGENT_STALLED : h->status,
+		.status = stalled ? (uint8_t)AGENT_STALLED : table_status(h),
 		.origin = table_origin(h),
 		.stalled = stalled,
 		.gone = (h->notes & TABLE_GONE) != 0,

@@ -52,7 +52,8 @@ is_rate_limited(const struct tracker *t, uint32_t slot, const struct beat *beat,
 	const struct table_hot *h = &t->hot[slot];
 
 	return debt_of(h, now_ns) > t->tolerance_ns &&
-	       beat->status == h->status && beat->origin <= table_origin(h) &&
+	       beat->status == table_status(h) &&
+	       beat->origin <= table_origin(h) &&
 	       !is_terminal_edge(h, &t->cold[slot], beat);
 }
 
@@ -95,7 +96,6 @@ accept(
 
 	h->debt_ns = debt_after(t, debt_of(h, now_ns));
 	h->last_seen_ns = now_ns;
-	h->status = beat->status;
 	h->beats++;
 	t->stats->beats++;
 	if ((h->state & TABLE_STALLED) != 0) {
@@ -103,7 +103,7 @@ accept(
 		t->stats->resumes++;
 		ret = TRACKER_RESUMED;
 	}
-	h->state &= (uint8_t) ~(TABLE_STALLED | TABLE_UNWATCHED);
+	h->state = (h->state & TABLE_AFTER_TERMINAL) | table_state_of(beat);
 	rounds_seen(&t->rounds, slot);
 	table_watch(t, slot, now_ns);
 	return ret;
@@ -167,8 +167,7 @@ unusual_beat(
 	}
 	if (beat->origin > table_origin(h)) {
 		/* What a weaker origin said of order binds nobody. */
-		h->state &= (uint8_t) ~(TABLE_ORIGIN | TABLE_AFTER_TERMINAL);
-		h->state |= beat->origin;
+		h->state &= (uint8_t)~TABLE_AFTER_TERMINAL;
 		h->notes &= (uint8_t)~TABLE_HAS_TERMINAL;
 		h->next_nonce = 0;
 		t->cold[slot].uid = beat->uid;
@@ -185,7 +184,8 @@ tracker_beat(
 	struct table_hot *h = &t->hot[slot];
 	uint64_t next = beat->nonce + 1; /* 0 for a terminal frame */
 
-	if (unlikely(next <= h->next_nonce || h->state != beat->origin ||
+	if (unlikely(next <= h->next_nonce ||
+		     h->state != table_state_of(beat) ||
 		     h->last_seen_ns + h->debt_ns > now_ns))
 		return unusual_beat(t, slot, beat, now_ns);
 
@@ -193,7 +193,6 @@ tracker_beat(
 	h->next_nonce = next;
 	h->last_timestamp = beat->timestamp;
 	h->debt_ns = t->interval_ns;
-	h->status = beat->status;
 	h->beats++;
 	t->stats->beats++;
 	rounds_seen(&t->rounds, slot);

@@ -167,8 +167,7 @@ tracker_join(struct tracker *t, const struct beat *beat,
 	hot.threshold_ns = terms->threshold_ns;
 	hot.hold_ns = u64_add_sat(now_ns, terms->grace_ns);
 	hot.debt_ns = t->interval_ns;
-	hot.status = beat->status;
-	hot.state = beat->origin;
+	hot.state = table_state_of(beat);
 	if (identity->gone)
 		hot.notes |= TABLE_GONE;
 	if (table_is_terminal(beat)) {
