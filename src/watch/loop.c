@@ -226,6 +226,7 @@ serve_http(struct loop *l, uint64_t now_ns)
 
 	if (l->options.http == NULL)
 		return NS_NEVER;
+	pulse_enter(l->options.pulse, STATS_STAGE_SERVE_PENDING);
 	if (l->http_ready || http_next_ns(l->options.http, now_ns) <= now_ns) {
 		l->http_ready = false;
 		http_serve(l->options.http, now_ns);
@@ -239,12 +240,26 @@ serve_http(struct loop *l, uint64_t now_ns)
 	return http_next_ns(l->options.http, now_ns);
 }
 
+/* What our own watchers want of a pass. Returns when they are due next. */
+static uint64_t
+keep_house(struct loop *l, uint64_t now_ns)
+{
+	uint64_t next_ns;
+
+	pulse_enter(l->options.pulse, STATS_STAGE_HOUSEKEEPING);
+	next_ns = health_pass(l->options.health, now_ns);
+	stats_histogram_add(&l->options.stats->stage[STATS_STAGE_HOUSEKEEPING],
+	    u64_sub_sat(loop_now_ns(&l->clock), now_ns));
+	return next_ns;
+}
+
 static void
 wait_for(struct loop *l, const struct observer_wait *wait, uint64_t now_ns)
 {
 	int flags = EVLOOP_ONCE;
 
 	listen_to_datagrams(l, wait->for_datagrams);
+	pulse_wait(l->options.pulse, u64_sub_sat(wait->until_ns, now_ns));
 	if (wait->until_ns <= now_ns)
 		flags |= EVLOOP_NONBLOCK;
 	else
@@ -275,6 +290,8 @@ loop_run(struct loop *l)
 		update_gauges(l);
 		now_ns = loop_now_ns(&l->clock);
 		others_ns = serve_http(l, now_ns);
+		now_ns = loop_now_ns(&l->clock);
+		others_ns = u64_min(others_ns, keep_house(l, now_ns));
 		now_ns = loop_now_ns(&l->clock);
 		wait = observer_rest(l->options.observer, now_ns,
 		    u64_min(others_ns, l->options.end_at_ns));

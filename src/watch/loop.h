@@ -12,12 +12,15 @@
 #include <stdint.h>
 
 #include "base/clock.h"
+#include "watch/health.h"
 #include "watch/observer.h"
 #include "watch/tell/http.h"
 #include "watch/tell/metrics.h"
 
 struct loop_options {
 	struct observer *observer;
+	struct health *health;
+	struct pulse *pulse;           /* of this loop, read by others */
 	struct http *http;             /* NULL: none */
 	struct metrics_gauges *gauges; /* kept current here */
 	struct stats *stats;

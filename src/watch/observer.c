@@ -19,6 +19,8 @@ struct observer {
 	struct pause pause;
 	struct lives *lives;
 	struct act *act; /* NULL: no recovery */
+	struct pulse *pulse;
+	struct pulse unseen; /* for when nobody looks */
 	uint64_t iteration_budget_ns;
 	uint32_t drain_max; /* datagrams in one pass */
 	bool strict_namespace;
@@ -160,6 +162,8 @@ observer_new(const struct options *options, const struct observer_ports *ports,
 		return -ENOMEM;
 	o->ports = *ports;
 	o->stats = stats;
+	pulse_init(&o->unseen);
+	o->pulse = ports->pulse != NULL ? ports->pulse : &o->unseen;
 	o->strict_namespace = options->strict_namespace;
 	o->iteration_budget_ns = options->iteration_budget_ms * NS_PER_MS;
 	o->drain_max = (uint32_t)u64_max(
@@ -333,11 +337,13 @@ observer_pass(struct observer *o, uint64_t now_ns, bool stopped)
 
 	o->stats->passes++;
 	o->work_left = false;
+	pulse_enter(o->pulse, STATS_STAGE_POLL);
 	drain(o, now_ns);
 	if (gap_ns > 0)
 		note_gap(o, gap_ns, now_ns);
 	mark_ns = mark_stage(o, STATS_STAGE_POLL, now_ns);
 
+	pulse_enter(o->pulse, STATS_STAGE_DRAIN_PENDING);
 	hear_of_processes(o, mark_ns);
 	/* Judged as of the begin of the pass: what was sent before it has
 	 * been read. */
@@ -345,10 +351,12 @@ observer_pass(struct observer *o, uint64_t now_ns, bool stopped)
 		o->work_left = true;
 	mark_ns = mark_stage(o, STATS_STAGE_DRAIN_PENDING, mark_ns);
 
+	pulse_enter(o->pulse, STATS_STAGE_RECOVERY_REAP);
 	if (o->act != NULL)
 		act_pass(o->act, mark_ns);
 	mark_ns = mark_stage(o, STATS_STAGE_RECOVERY_REAP, mark_ns);
 
+	pulse_enter(o->pulse, STATS_STAGE_MAINTENANCE);
 	tell_flush(o->ports.tell, mark_ns);
 	mark_ns = mark_stage(o, STATS_STAGE_MAINTENANCE, mark_ns);
 

@@ -15,6 +15,7 @@
 
 #include "watch/act/act.h"
 #include "watch/host/process.h"
+#include "watch/host/pulse.h"
 #include "watch/intake/intake.h"
 #include "watch/lives.h"
 #include "watch/options.h"
@@ -55,7 +56,8 @@ struct observer_ports {
 	const struct act_options *recovery; /* NULL: no command */
 	const struct spawn_ops *spawn;      /* NULL: real processes */
 	void *spawn_ctx;
-	uint64_t seed[2]; /* secret key of the tables */
+	struct pulse *pulse; /* where a pass shows its stages; NULL: nobody looks */
+	uint64_t seed[2];    /* secret key of the tables */
 };
 
 struct observer;

@@ -147,6 +147,11 @@ check_all(const struct options *o, struct options_fault *fault)
 		    "--prom-token-file");
 	if (check_recovery(o, fault) < 0)
 		return -EINVAL;
+	if (o->self_watchdog_secs == 1 && o->read_timeout_ms > 500)
+		return options_fault_set(fault,
+		    "--read-timeout-ms: '%" PRIu64 "': must be at most 500 "
+		    "with --self-watchdog-secs 1",
+		    o->read_timeout_ms);
 	if (!clock_is_available((enum clock_source)o->clock_source))
 		return options_fault_set(fault,
 		    "--clock-source: '%s': this system has no such clock",

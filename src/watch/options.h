@@ -43,6 +43,8 @@ struct options {
 	const char *socket_path;
 	const char *export_file;
 	const char *recovery_audit_file;
+	const char *heartbeat_file;
+	const char *hw_watchdog;
 	const char *prom_token_file;
 	const char *recovery_exec;
 	const char *recovery_exec_file;
@@ -58,6 +60,7 @@ struct options {
 	uint64_t recovery_audit_max_bytes;
 	uint64_t recovery_debounce_ms;
 	uint64_t recovery_timeout_ms; /* 0: not given */
+	uint64_t self_watchdog_secs; /* 0: not given */
 	uint64_t shutdown_after_secs;
 	uint64_t shutdown_grace_ms;
 	uint64_t iteration_budget_ms;

@@ -168,6 +168,15 @@ const struct option_spec options_table[] = {
 	U32("audit-rotation-budget-ms", audit_rotation_budget_ms, "MS", 1, 250,
 	    50, "count rotations that took longer"),
 
+	{ .name = "self-watchdog-secs", .type = OPTION_U64,
+	  AT(self_watchdog_secs), .value = "SECS", .min = 1, .max = UINT64_MAX,
+	  IN_GROUP("Our own health"),
+	  .help = "abort when the loop hangs for so long" },
+	TEXT("hw-watchdog", hw_watchdog, "DEVICE",
+	    "kick this watchdog device, as /dev/watchdog"),
+	TEXT("heartbeat-file", heartbeat_file, "PATH",
+	    "write how far the loop has come, at least once a second"),
+
 	{ .name = "shutdown-after-secs", .type = OPTION_U64,
 	  AT(shutdown_after_secs), .value = "SECS", .max = UINT64_MAX,
 	  IN_GROUP("Running"), .help = "end cleanly after so long" },

@@ -12,6 +12,7 @@
 #include "base/prng.h"
 #include "base/util.h"
 #include "varta/version.h"
+#include "watch/health.h"
 #include "watch/host/sdnotify.h"
 #include "watch/intake/unix_in.h"
 #include "watch/loop.h"
@@ -33,6 +34,8 @@ struct watch {
 	struct metrics_gauges gauges;
 	struct loop_clock clock;
 	struct sdnotify notify;
+	struct pulse pulse;
+	struct health *health;
 	struct unix_in *unix_in;
 	struct unix_in_facts facts;
 	struct process_set *processes;
@@ -179,6 +182,7 @@ open_observer(struct watch *w)
 		.rules = &w->setup->config.rules,
 		.command = command_for,
 		.command_ctx = w,
+		.pulse = &w->pulse,
 	};
 	int r = prng_entropy(ports.seed, sizeof(ports.seed));
 
@@ -278,7 +282,8 @@ reload(void *ctx)
 	struct setup *next = NULL;
 	int r;
 
-	sdnotify_send(&w->notify, "RELOADING=1\n");
+	sdnotify_send_reloading(
+	    &w->notify, clock_now_ns(CLOCK_SOURCE_MONOTONIC));
 	r = setup_new(w->argc, w->argv, &next, &fault);
 	if (r == 0)
 		r = setup_read(next, &fault);
@@ -301,11 +306,34 @@ reload(void *ctx)
 }
 
 static int
+open_health(struct watch *w)
+{
+	const struct options *o = w->options;
+	const struct health_options options = {
+		.heartbeat_file = o->heartbeat_file,
+		.hw_watchdog = o->hw_watchdog,
+		.self_watchdog_secs = o->self_watchdog_secs,
+		.watchdog_usec = getenv("WATCHDOG_USEC"),
+		.watchdog_pid = getenv("WATCHDOG_PID"),
+		.now_ns = loop_now_ns(&w->clock),
+		.notify = &w->notify,
+		.gauges = &w->gauges,
+		.stats = &w->stats,
+		.pulse = &w->pulse,
+		.intake_fd = unix_in_fd(w->unix_in),
+	};
+
+	return health_open(&options, &w->health);
+}
+
+static int
 open_loop(struct watch *w)
 {
 	const struct options *o = w->options;
 	const struct loop_options options = {
 		.observer = w->observer,
+		.health = w->health,
+		.pulse = &w->pulse,
 		.http = w->http,
 		.gauges = &w->gauges,
 		.stats = &w->stats,
@@ -360,6 +388,7 @@ watch_open(
 		open_events,
 		open_observer,
 		open_http,
+		open_health,
 		open_loop,
 	};
 	struct watch *w = calloc(1, sizeof(*w));
@@ -375,6 +404,7 @@ watch_open(
 	w->setup = setup;
 	w->options = &setup->options;
 	w->notify.fd = -1;
+	pulse_init(&w->pulse);
 	w->clock.source = (enum clock_source)setup->options.clock_source;
 	w->clock.origin_ns = clock_now_ns(w->clock.source);
 	(void)fd_raise_limit();
@@ -413,6 +443,7 @@ watch_close(struct watch *w)
 {
 	if (w == NULL)
 		return;
+	health_close(w->health);
 	sdnotify_send(&w->notify, "STOPPING=1\n");
 	loop_close(w->loop);
 	http_close(w->http);
