@@ -28,6 +28,7 @@ NUMBERS = {
     "recovery-debounce-ms": (0, U64),
     "recovery-timeout-ms": (100, U64),
     "recovery-capture-bytes": (1, 1048576),
+    "self-watchdog-secs": (1, U64),
     "shutdown-after-secs": (0, U64),
     "shutdown-grace-ms": (100, 60000),
 }
@@ -60,6 +61,8 @@ OTHERS = {
     "recovery-exec-file": (["COMMAND"], [""]),
     "recovery-cmd": (["/bin/true 'a b'"], [""]),
     "recovery-env": (["A=", "A=b=c", "--x=y"], ["", "A", "=", "=b"]),
+    "heartbeat-file": (["PATH"], [""]),
+    "hw-watchdog": (["PATH"], [""]),
     "signal-handler-mode": (["direct", "libc"], ["", "none", "Direct"]),
     "config": (["CONFIG"], [""]),
 }
