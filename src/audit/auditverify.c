@@ -43,10 +43,12 @@ auditverify_begin(struct auditverify *v, size_t file)
 	auditsplit_init(&v->split, 0);
 }
 
-/* Numbers go up; what is missing was dropped by the observer, who uses up its
- * number. */
+/*
+ * Numbers go up. One that is missing was used up by the observer for a record
+ * that it dropped: so says the chain, when it is whole nevertheless.
+ */
 static void
-check_number(struct auditverify *v, const struct auditline *l, bool drifted)
+check_number(struct auditverify *v, const struct auditline *l, bool is_whole)
 {
 	struct auditverify_sums *sums = &v->sums;
 
@@ -54,7 +56,7 @@ check_number(struct auditverify *v, const struct auditline *l, bool drifted)
 		sums->first_seq = l->seq;
 	} else if (l->seq <= sums->last_seq) {
 		find_here(v, AUDITVERIFY_ORDER);
-	} else if (l->seq - sums->last_seq > 1 && !drifted) {
+	} else if (l->seq - sums->last_seq > 1 && is_whole) {
 		sums->gaps++;
 		sums->dropped += l->seq - sums->last_seq - 1;
 		find(v, AUDITVERIFY_DROPPED, v->split.number,
@@ -178,6 +180,7 @@ static void
 take_record(struct auditverify *v, const struct auditline *l)
 {
 	struct auditline_boot_columns boot;
+	uint64_t breaks = v->sums.breaks;
 	/* One of an unknown reason must follow like any other record. */
 	bool is_boot = auditline_is_boot(l) &&
 		       auditline_parse_boot(v->split.line, l, &boot) == 0;
@@ -189,11 +192,11 @@ take_record(struct auditverify *v, const struct auditline *l)
 		    v->first_bad_line, v->bad_lines);
 	if (!l->linked && (v->linked || v->file_records == 0))
 		find_here(v, AUDITVERIFY_UNLINKED);
-	check_number(v, l, drifted);
 	if (is_boot)
 		check_boot(v, l, &boot);
 	else
 		check_record(v, l);
+	check_number(v, l, !drifted && v->sums.breaks == breaks);
 
 	v->bad_lines = 0;
 	v->linked = l->linked;
@@ -289,37 +292,36 @@ auditverify_text(enum auditverify_what what)
 {
 	static const char *const texts[AUDITVERIFY_WHAT_COUNT] = {
 		[AUDITVERIFY_LINK] =
-		    "broken: the chain does not lead here: this record was "
+		    "the chain does not lead here: this record was "
 		    "changed, or one before it changed, removed or put in",
 		[AUDITVERIFY_PREV] =
-		    "broken: names another record before it than the one that "
+		    "names another record before it than the one that "
 		    "is there",
-		[AUDITVERIFY_ORDER] =
-		    "broken: its number is not above the one before",
+		[AUDITVERIFY_ORDER] = "its number is not above the one before",
 		[AUDITVERIFY_NO_RECORD] =
-		    "broken: not a record, and the observer says nothing of it",
-		[AUDITVERIFY_NO_HEADER] =
-		    "broken: not an audit file of schema v2",
+		    "lines from here on that are no records, and of "
+		    "which the observer says nothing",
+		[AUDITVERIFY_NO_HEADER] = "not an audit file of schema v2",
 		[AUDITVERIFY_NO_START] =
-		    "broken: the file does not begin here: what went before "
+		    "the file does not begin here: what went before "
 		    "was removed",
 		[AUDITVERIFY_STARTS_OVER] =
-		    "broken: a new trail begins within this one: what lies "
+		    "a new trail begins within this one: what lies "
 		    "between was removed",
 		[AUDITVERIFY_NO_LINK] =
-		    "broken: records with and without a chain, and no start of "
+		    "records with and without a chain, and no start of "
 		    "the observer between them",
 		[AUDITVERIFY_TORN] =
-		    "broken: the last line has no end: written in part, or cut "
+		    "the last line has no end: written in part, or cut "
 		    "off",
-		[AUDITVERIFY_EMPTY] = "broken: a file without records",
+		[AUDITVERIFY_EMPTY] = "a file without records",
 		[AUDITVERIFY_DROPPED] =
-		    "records missing that the observer could not write",
+		    "records before this one that the observer had to drop",
 		[AUDITVERIFY_LEGACY] =
 		    "lines of an earlier schema, not verified",
 		[AUDITVERIFY_DRIFT] =
-		    "lines that the observer found, did not understand and "
-		    "kept",
+		    "lines from here on that the observer did not understand "
+		    "and kept",
 		[AUDITVERIFY_CUT] =
 		    "the observer found a torn line here and cut it off",
 		[AUDITVERIFY_UNLINKED] =

@@ -14,6 +14,7 @@
 #include "tool/tool.h"
 
 static const struct tool_command *const commands[] = {
+	&cmd_audit,
 	&cmd_beat,
 };
 

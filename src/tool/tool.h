@@ -31,6 +31,9 @@ struct tool_command {
 /* Usage, text and options of a command on stdout. In main.c. */
 void tool_print_help(const struct tool_command *c);
 
+/* cmd_audit.c */
+extern const struct tool_command cmd_audit;
+
 /* cmd_beat.c */
 extern const struct tool_command cmd_beat;
 

@@ -58,7 +58,7 @@ def in_folder(script, folder):
 
 def test_the_examples_of_varta_1(folder):
     blocks = examples("varta.1")
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     done = run_shell(in_folder("\n".join(blocks) + "\nwait", folder), folder)
     assert "varta beat:" not in done.stderr
 
