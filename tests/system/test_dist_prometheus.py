@@ -181,7 +181,10 @@ def every_panel_has_data(server):
 @pytest.mark.limit(90)
 def test_a_real_prometheus_tells_of_real_faults(folder, observer, agent):
     watch = observer(
-        *METRICS, "--recovery-cmd", "false {pid}", threshold_ms=300
+        *METRICS,
+        *("--recovery-cmd", "false {pid}"),
+        *("--recovery-audit-file", folder / "audit.log"),
+        threshold_ms=300,
     )
     data = folder / "prometheus"
     data.mkdir()

@@ -136,7 +136,15 @@ def test_the_unit_starts_as_shipped_and_does_its_work(folder, service):
             what="the end of both",
         )
     assert watch.metrics().value("varta_unix_queue_length") == 512
+
+    # systemctl reload, and stop.
+    reload = re.sub(r"\$MAINPID", str(watch.pid), unit["ExecReload"])
+    run(*reload.split())
+    watch.wait_notice("RELOADING=1")
+    watch.wait_notice("READY=1")
+    assert watch.metrics().value("varta_watch_pids_tracked") is not None
     assert watch.stop() == 0
+    assert pathlib.Path("/var/lib/varta/audit.log").stat().st_size > 0
 
 
 @needs("setpriv", "systemd-sysusers", "systemd-analyze", "ip", "sysctl")
