@@ -11,9 +11,7 @@
 
 #include <varta/varta.h>
 
-enum {
-	WORK_MS = 100
-};
+enum { WORK_MS = 100 };
 
 int
 main(int argc, char *argv[])

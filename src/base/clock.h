@@ -11,7 +11,7 @@
 
 enum clock_source {
 	CLOCK_SOURCE_MONOTONIC = 0, /* stands still while suspended */
-	CLOCK_SOURCE_BOOTTIME,	    /* counts suspend; Linux only */
+	CLOCK_SOURCE_BOOTTIME,      /* counts suspend; Linux only */
 	CLOCK_SOURCE_MONOTONIC_RAW, /* macOS only */
 	CLOCK_SOURCE_COUNT
 };

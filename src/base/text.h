@@ -28,7 +28,8 @@ int text_to_duration_ns(const char *text, uint64_t max_ns, uint64_t *ret_ns);
 
 /* Exactly 2 * n hexadecimal digits, any case, to n bytes; in constant time
  * with regard to the digits' values. Only -EINVAL. */
-int text_hex_to_bytes(const char *text, size_t text_len, uint8_t *ret, size_t n);
+int text_hex_to_bytes(
+    const char *text, size_t text_len, uint8_t *ret, size_t n);
 
 /* Lower-case hexadecimal of n bytes and a NUL; out holds 2 * n + 1. */
 void text_bytes_to_hex(const uint8_t *bytes, size_t n, char *out);

@@ -56,8 +56,9 @@ struct observer_ports {
 	const struct act_options *recovery; /* NULL: no command */
 	const struct spawn_ops *spawn;      /* NULL: real processes */
 	void *spawn_ctx;
-	struct pulse *pulse; /* where a pass shows its stages; NULL: nobody looks */
-	uint64_t seed[2];    /* secret key of the tables */
+	/* Where a pass shows its stages; NULL: nobody looks. */
+	struct pulse *pulse;
+	uint64_t seed[2]; /* secret key of the tables */
 };
 
 struct observer;

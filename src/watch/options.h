@@ -60,7 +60,7 @@ struct options {
 	uint64_t recovery_audit_max_bytes;
 	uint64_t recovery_debounce_ms;
 	uint64_t recovery_timeout_ms; /* 0: not given */
-	uint64_t self_watchdog_secs; /* 0: not given */
+	uint64_t self_watchdog_secs;  /* 0: not given */
 	uint64_t shutdown_after_secs;
 	uint64_t shutdown_grace_ms;
 	uint64_t iteration_budget_ms;

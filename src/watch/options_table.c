@@ -21,10 +21,10 @@ static const char *const signal_choices[] = { "direct", "libc", NULL };
 	{                                                                      \
 		.name = flag, .type = OPTION_SWITCH, AT(field), .help = text   \
 	}
-#define ACTION(flag, field, text)                                             \
-	{                                                                     \
-		.name = flag, .type = OPTION_SWITCH, AT(field), .help = text, \
-		.command_line_only = true                                     \
+#define ACTION(flag, field, text)                                              \
+	{                                                                      \
+		.name = flag, .type = OPTION_SWITCH, AT(field), .help = text,  \
+		.command_line_only = true                                      \
 	}
 #define TEXT(flag, field, what, text)                                          \
 	{                                                                      \

@@ -37,7 +37,7 @@ struct option_spec {
 	uint64_t def; /* default of numbers, modes and choices */
 	enum option_type type;
 	bool command_line_only;
-	bool reloadable; /* a change on SIGHUP takes effect */
+	bool reloadable;   /* a change on SIGHUP takes effect */
 	const char *group; /* heading in help, on the first of its group */
 };
 

@@ -133,8 +133,8 @@ parse_choice(const struct option_spec *spec, const char *label,
 
 /* "127.0.0.1:9100" or "[::1]:9100", numbers only. */
 static int
-parse_address(const char *label,
-    const char *text, struct options_address *ret, struct options_fault *fault)
+parse_address(const char *label, const char *text, struct options_address *ret,
+    struct options_fault *fault)
 {
 	struct options_address address = { .given = true };
 	struct sockaddr_in *in4 = (struct sockaddr_in *)&address.storage;
@@ -206,8 +206,8 @@ parse_id(const struct option_spec *spec, const char *label, const char *text,
 }
 
 static int
-parse_env(const char *label, const char *text,
-    struct options *o, struct options_fault *fault)
+parse_env(const char *label, const char *text, struct options *o,
+    struct options_fault *fault)
 {
 	const char *equals = strchr(text, '=');
 

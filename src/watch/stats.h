@@ -142,8 +142,8 @@ struct stats {
 	uint64_t prom_requests;
 	uint64_t prom_auth_failures;
 	uint64_t prom_dropped[STATS_PROM_DROPPED_COUNT];
-	uint64_t scrape_skipped; /* served from the last rendering */
-	uint64_t export_rows_lost; /* left out: the file took no more */
+	uint64_t scrape_skipped;          /* served from the last rendering */
+	uint64_t export_rows_lost;        /* left out: the file took no more */
 	uint64_t scrape_budget_exhausted; /* HTTP work left for a later pass */
 
 	/* audit trail; of its thread, as of the last pass, but for the first

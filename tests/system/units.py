@@ -224,4 +224,3 @@ def prepare_host(folder, unit):
             *("-m", unit[f"{setting}DirectoryMode"]),
             pathlib.Path(parent, unit[f"{setting}Directory"]),
         )
-

@@ -192,17 +192,15 @@ combinations_that_cannot_be_are_refused(void **state)
 	    "--recovery-exec-file");
 	assert_true(parse("--recovery-exec", "a", "--recovery-cmd", "b") < 0);
 
-	assert_int_equal(parse("--self-watchdog-secs", "1",
-			     "--read-timeout-ms", "500"),
-	    0);
-	assert_true(parse("--self-watchdog-secs", "1", "--read-timeout-ms",
-			"501") < 0);
+	assert_int_equal(
+	    parse("--self-watchdog-secs", "1", "--read-timeout-ms", "500"), 0);
+	assert_true(
+	    parse("--self-watchdog-secs", "1", "--read-timeout-ms", "501") < 0);
 	assert_string_equal(fault.text,
 	    "--read-timeout-ms: '501': must be at most 500 with "
 	    "--self-watchdog-secs 1");
-	assert_int_equal(parse("--self-watchdog-secs", "2",
-			     "--read-timeout-ms", "1000"),
-	    0);
+	assert_int_equal(
+	    parse("--self-watchdog-secs", "2", "--read-timeout-ms", "1000"), 0);
 }
 
 static void

@@ -73,7 +73,7 @@ struct process_set;
 
 enum process_news {
 	PROCESS_ENDED = 1, /* a zombie, or more */
-	PROCESS_REAPED	   /* its parent has reaped it, too */
+	PROCESS_REAPED     /* its parent has reaped it, too */
 };
 
 struct process_told {

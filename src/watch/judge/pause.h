@@ -17,7 +17,7 @@
 
 enum {
 	PAUSE_TOLERANCE_MS = 50, /* of lateness that is nobody's business */
-	PAUSE_KEPT = 8		 /* gaps remembered one by one */
+	PAUSE_KEPT = 8           /* gaps remembered one by one */
 };
 
 struct pause_gap {
@@ -27,8 +27,8 @@ struct pause_gap {
 
 struct pause {
 	uint64_t listened_at_ns; /* begin of the last pass */
-	uint64_t slept_at_ns;	 /* end of the last pass */
-	uint64_t wake_by_ns;	 /* when the next had to begin; NS_NEVER */
+	uint64_t slept_at_ns;    /* end of the last pass */
+	uint64_t wake_by_ns;     /* when the next had to begin; NS_NEVER */
 	struct pause_gap gaps[PAUSE_KEPT]; /* newest first */
 	unsigned n_gaps;
 };
