@@ -130,7 +130,7 @@ static double
 beat_all(struct field *f)
 {
 	struct beat beats[SUPPORT_BATCH] = { 0 };
-	uint64_t begin = f->now_ns, before_ns, start, bad = 0;
+	uint64_t begin = f->seconds * NS_PER_S, before_ns, start, bad = 0;
 	uint32_t i, k, n, slot;
 
 	for (k = 0; k < SUPPORT_BATCH; k++)
@@ -147,9 +147,6 @@ beat_all(struct field *f)
 		}
 		bad += look_at_deadlines(f, before_ns);
 	}
-	before_ns = f->now_ns;
-	f->now_ns = begin + f->n_beats * NS_PER_S / f->n_agents;
-	bad += look_at_deadlines(f, before_ns);
 	start = cpu_ns() - start;
 	f->seconds += f->n_beats / f->n_agents;
 	if (bad != 0)
@@ -207,7 +204,7 @@ field_init(struct field *f, uint32_t n_agents, uint32_t n_beats)
 	join_all(f);
 	f->now_ns = NS_PER_S;
 	f->seconds = 1;
-	while (f->now_ns < WARM_UP_S * NS_PER_S) {
+	while (f->seconds < WARM_UP_S) {
 		draw_order(f);
 		(void)beat_all(f);
 	}
