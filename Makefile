@@ -16,12 +16,12 @@ CC ?= cc
 
 all: build
 
-$(BUILD)/build.ninja: meson.build meson_options.txt
+# Made once; after that ninja itself sees what has changed in the build files.
+$(BUILD)/build.ninja:
 	@.ci/install build
-	@test -f $@ || meson setup $(BUILD) --prefix=$(PREFIX) >$(BUILD).log 2>&1 \
+	@meson setup $(BUILD) --prefix=$(PREFIX) >$(BUILD).log 2>&1 \
 	    || { cat $(BUILD).log; exit 1; }
 	@rm -f $(BUILD).log
-	@touch $@
 
 build: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) --quiet
