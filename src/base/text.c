@@ -313,10 +313,11 @@ escape_json_char(uint32_t c, char piece[6])
 	return 6;
 }
 
+static const char replacement[] = "\xef\xbf\xbd"; /* U+FFFD */
+
 size_t
 text_escape_json(const char *text, size_t n, char *out, size_t size)
 {
-	static const char replacement[] = "\xef\xbf\xbd"; /* U+FFFD */
 	size_t i = 0, len = 0, length, piece_len;
 	uint32_t c = 0;
 	char piece[6];
@@ -339,6 +340,34 @@ text_escape_json(const char *text, size_t n, char *out, size_t size)
 		if (!fits)
 			break;
 		i += length;
+	}
+	return len;
+}
+
+size_t
+text_escape_label(const char *text, size_t n, char *out, size_t size)
+{
+	size_t i = 0, len = 0, length;
+	uint32_t c = 0;
+	bool fits;
+
+	if (size == 0)
+		return 0;
+	out[0] = '\0';
+	while (i < n) {
+		length = utf8_take((const uint8_t *)text + i, n - i, &c);
+		if (length == 1 && (c == '"' || c == '\\'))
+			fits =
+			    put(out, size, &len, c == '"' ? "\\\"" : "\\\\", 2);
+		else if (length == 1 && c == '\n')
+			fits = put(out, size, &len, "\\n", 2);
+		else if (length > 0 && is_plain(c))
+			fits = put(out, size, &len, text + i, length);
+		else
+			fits = put(out, size, &len, replacement, 3);
+		if (!fits)
+			break;
+		i += length > 0 ? length : 1;
 	}
 	return len;
 }

@@ -54,4 +54,8 @@ size_t text_escape(const char *text, size_t n, char *out, size_t size);
  * not UTF-8 become U+FFFD. */
 size_t text_escape_json(const char *text, size_t n, char *out, size_t size);
 
+/* The same for the value of a label of a metric: \" \\ and \n; U+FFFD for
+ * every other byte or character that text_escape() would not leave. */
+size_t text_escape_label(const char *text, size_t n, char *out, size_t size);
+
 #endif

@@ -164,8 +164,8 @@ probe(const struct unix_path *p, char fault[static UNIX_PATH_FAULT_BYTES])
 	if (r == -ECONNREFUSED || r == -ENOENT)
 		return 0;
 	if (r == -EPROTOTYPE)
-		return unix_path_refuse(fault, path, -EADDRINUSE,
-		    "a socket of another kind is there");
+		return unix_path_refuse(
+		    fault, path, r, "a socket of another kind is in use there");
 	return unix_path_refuse(fault, path, r,
 	    "cannot tell whether an observer is using it: %s", strerror(-r));
 }

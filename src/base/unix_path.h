@@ -41,8 +41,9 @@ int unix_path_init(struct unix_path *p, const char *path, int type,
  * *ret_took_over tells whether a dead observer's socket was in the way. The
  * process must be single-threaded: the umask is the process's.
  *
- * Returns 0, -EBUSY (other threads), -EADDRINUSE (a live observer, or no
- * socket of this type) or -errno, with no file of ours left.
+ * Returns 0, -EBUSY (other threads), -EADDRINUSE (a live observer, or not a
+ * socket), -EPROTOTYPE (a live socket of another type) or -errno, with no file
+ * of ours left.
  */
 int unix_path_bind(struct unix_path *p, int fd, uint32_t mode,
     bool *ret_took_over, char fault[static UNIX_PATH_FAULT_BYTES]);

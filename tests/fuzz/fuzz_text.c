@@ -96,6 +96,28 @@ check_escape_json(const char *text, size_t n, size_t room)
 }
 
 static void
+check_escape_label(const char *text, size_t n, size_t room)
+{
+	char out[OUT_MAX], again[OUT_MAX];
+	size_t len, i;
+
+	len = text_escape_label(text, n, out, room);
+	assert(len < room && out[len] == '\0' && strlen(out) == len);
+	for (i = 0; i < len; i++) {
+		assert((unsigned char)out[i] >= 0x20 && out[i] != '"');
+		if (out[i] != '\\')
+			continue;
+		i++;
+		assert(out[i] == '"' || out[i] == '\\' || out[i] == 'n');
+	}
+	assert(i == len);
+	if (memchr(out, '\\', len) == NULL) {
+		assert(text_escape_label(out, len, again, OUT_MAX) == len);
+		assert(memcmp(out, again, len) == 0);
+	}
+}
+
+static void
 check_numbers(const char *text)
 {
 	char digits[20];
@@ -132,6 +154,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	check_escape(text, n, room);
 	check_escape_json(text, n, room);
+	check_escape_label(text, n, room);
 	check_numbers(text);
 
 	text_bytes_to_hex((const uint8_t *)text, n, hex);

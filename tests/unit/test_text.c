@@ -360,6 +360,38 @@ nothing_is_cut_in_the_middle_or_read_too_far(void **state)
 }
 
 static void
+a_label_keeps_its_text_and_is_always_utf_8(void **state)
+{
+	static const struct escape_case labels[] = {
+		{ "worker", 6, "worker", NULL },
+		{ "a\\b\"c\nd", 7, "a\\\\b\\\"c\\nd", NULL },
+		{ "\xc3\xa4\xe2\x82\xac", 5, "\xc3\xa4\xe2\x82\xac", NULL },
+		{ "x\xffy\xc3", 4, "x\xef\xbf\xbdy\xef\xbf\xbd", NULL },
+		{ "\x01\t\x7f", 3, "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd",
+		    NULL },
+		{ "\xe2\x80\xae", 3, "\xef\xbf\xbd", NULL },
+		{ "a\0b", 3,
+		    "a\xef\xbf\xbd"
+		    "b",
+		    NULL },
+		{ "", 0, "", NULL },
+	};
+	const struct escape_case *c;
+	char out[128];
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(labels); i++) {
+		c = &labels[i];
+		assert_int_equal(
+		    text_escape_label(c->text, c->n, out, sizeof(out)),
+		    strlen(c->plain));
+		assert_string_equal(out, c->plain);
+		check_every_size(text_escape_label, c, c->plain);
+	}
+}
+
+static void
 no_room_at_all_writes_nothing(void **state)
 {
 	char out = 'x';
@@ -367,6 +399,7 @@ no_room_at_all_writes_nothing(void **state)
 	(void)state;
 	assert_int_equal(text_escape("abc", 3, &out, 0), 0);
 	assert_int_equal(text_escape_json("abc", 3, &out, 0), 0);
+	assert_int_equal(text_escape_label("abc", 3, &out, 0), 0);
 	assert_int_equal(out, 'x');
 }
 
@@ -390,6 +423,7 @@ main(void)
 		cmocka_unit_test(numbers_are_written_without_a_nul),
 		cmocka_unit_test(text_from_outside_is_written_in_one_line),
 		cmocka_unit_test(nothing_is_cut_in_the_middle_or_read_too_far),
+		cmocka_unit_test(a_label_keeps_its_text_and_is_always_utf_8),
 		cmocka_unit_test(no_room_at_all_writes_nothing),
 	};
 
