@@ -113,6 +113,8 @@ struct event {
 	} why;
 	uint64_t silence_ns;   /* stall: since the last beat; late: the gap */
 	uint64_t threshold_ns; /* stall */
+	uint64_t due_ns;       /* stall: when it was due, with what the observer
+				  gave back; 0: told with the end, before that */
 	const char *name;      /* of the agent, borrowed; NULL unknown */
 };
 
@@ -130,8 +132,9 @@ struct agent_view {
 	uint32_t pid;
 	uint32_t uid;
 	uint32_t pid_namespace;
-	int pidfd;      /* borrowed; -1 none */
-	uint8_t status; /* AGENT_STALLED while stalled */
+	const char *name; /* borrowed; NULL unknown */
+	int pidfd;        /* borrowed; -1 none */
+	uint8_t status;   /* AGENT_STALLED while stalled */
 	uint8_t origin;
 	bool stalled;
 	bool gone;

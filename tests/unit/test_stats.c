@@ -69,6 +69,52 @@ the_sum_stops_at_the_top(void **state)
 	assert_int_equal(h.count, 2);
 }
 
+/* What a plain look through the bounds gives. */
+static size_t
+bucket_of(uint64_t ns)
+{
+	size_t i = 0;
+
+	while (ns > stats_fine_bounds_ns[i])
+		i++;
+	return i;
+}
+
+static void
+assert_fine_bucket(uint64_t ns)
+{
+	struct stats_fine h = { 0 };
+	size_t i;
+
+	stats_fine_add(&h, ns);
+	for (i = 0; i < STATS_FINE_BUCKETS; i++)
+		assert_int_equal(h.buckets[i], i == bucket_of(ns));
+	assert_true(h.sum_1024ns == (ns + 512) / 1024);
+}
+
+static void
+a_fine_histogram_puts_every_duration_where_it_belongs(void **state)
+{
+	uint64_t step;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < STATS_FINE_BUCKETS - 1; i++) {
+		assert_fine_bucket(stats_fine_bounds_ns[i] - 1);
+		assert_fine_bucket(stats_fine_bounds_ns[i]);
+		assert_fine_bucket(stats_fine_bounds_ns[i] + 1);
+	}
+	assert_fine_bucket(0);
+	assert_fine_bucket(UINT64_MAX);
+	/* Around every power of two, and at places between them. */
+	for (i = 0; i < 64; i++) {
+		assert_fine_bucket(UINT64_C(1) << i);
+		assert_fine_bucket((UINT64_C(1) << i) - 1);
+		for (step = 1; step < 16; step++)
+			assert_fine_bucket((UINT64_C(1) << i) / 16 * step);
+	}
+}
+
 int
 main(void)
 {
@@ -77,6 +123,8 @@ main(void)
 		cmocka_unit_test(a_duration_on_a_bound_belongs_below_it),
 		cmocka_unit_test(every_duration_is_counted_once),
 		cmocka_unit_test(the_sum_stops_at_the_top),
+		cmocka_unit_test(
+		    a_fine_histogram_puts_every_duration_where_it_belongs),
 	};
 
 	return cmocka_run_group_tests_name("stats", tests, NULL, NULL);

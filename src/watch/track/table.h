@@ -105,6 +105,7 @@ struct tracker {
 	uint64_t slot_ns;      /* of the wheel */
 	uint64_t tolerance_ns; /* of the rate limit: so much earlier is fine */
 	uint32_t interval_ns;  /* between two beats at the full rate; 0 none */
+	bool note_intervals;
 
 	uint32_t capacity;
 	uint32_t n_slots; /* ever used */

@@ -117,6 +117,7 @@ tracker_new(const struct tracker_options *options, struct stats *stats,
 	t->capacity = options->capacity;
 	t->eviction = options->eviction;
 	t->scan_window = options->scan_window;
+	t->note_intervals = options->note_intervals;
 	t->free_unfiled = SLOT_NONE;
 	t->free_filed_first = SLOT_NONE;
 	t->free_filed_last = SLOT_NONE;

@@ -39,6 +39,7 @@ struct tracker_options {
 	uint32_t max_rate_per_s; /* of one agent; 0 no limit */
 	uint64_t slot_ns;        /* finest slot of the wheel */
 	uint64_t seed[2];        /* of the identity map; secret */
+	bool note_intervals;     /* between beats, in stats; 1.5 ns a beat */
 };
 
 /* What an agent is held to; set when it joins. */
@@ -159,6 +160,7 @@ struct tracker_due {
 	uint32_t slot;
 	uint64_t last_seen_ns;
 	uint64_t threshold_ns;
+	uint64_t deadline_ns; /* grace and delays included */
 };
 
 /*

@@ -95,6 +95,9 @@ accept(
 	enum tracker_outcome ret = TRACKER_ACCEPTED;
 
 	h->debt_ns = debt_after(t, debt_of(h, now_ns));
+	if (t->note_intervals)
+		stats_fine_add(&t->stats->beat_interval,
+		    u64_sub_sat(now_ns, h->last_seen_ns));
 	h->last_seen_ns = now_ns;
 	h->beats++;
 	t->stats->beats++;
@@ -189,6 +192,9 @@ tracker_beat(
 		     h->last_seen_ns + h->debt_ns > now_ns))
 		return unusual_beat(t, slot, beat, now_ns);
 
+	if (t->note_intervals)
+		stats_fine_add(
+		    &t->stats->beat_interval, now_ns - h->last_seen_ns);
 	h->last_seen_ns = now_ns;
 	h->next_nonce = next;
 	h->last_timestamp = beat->timestamp;

@@ -105,6 +105,7 @@ tell(const struct tracker *t, uint32_t slot, struct tracker_due *ret)
 	ret->slot = slot;
 	ret->last_seen_ns = h->last_seen_ns;
 	ret->threshold_ns = h->threshold_ns;
+	ret->deadline_ns = table_deadline_ns(h);
 }
 
 /* Members of rounds that have been silent are filed in the wheel, or due. */
