@@ -48,7 +48,7 @@ http_1_0_gets_a_whole_body_without_chunks(void **state)
 	assert_int_equal(http_client_status(&c), 200);
 	assert_null(strstr(c.in, "chunked"));
 	assert_memory_equal(http_client_body(&c), "# HELP ", 7);
-	assert_int_equal(count(c.in, "{pid="), 9000);
+	assert_int_equal(count(c.in, "{pid="), 15000);
 	assert_non_null(strstr(c.in, "\nvarta_prom_requests_total 1\n"));
 	assert_false(c.was_reset);
 	http_client_close(&c);
@@ -76,7 +76,7 @@ a_request_with_large_headers_gets_a_whole_body(void **state)
 		request(&c, text);
 		assert_int_equal(http_client_status(&c), 200);
 		assert_true(http_client_unchunk(&c));
-		assert_int_equal(count(c.in, "{pid="), 300);
+		assert_int_equal(count(c.in, "{pid="), 500);
 		http_client_close(&c);
 	}
 }
@@ -165,7 +165,7 @@ what_is_no_http_is_refused_and_service_goes_on(void **state)
 	assert_int_not_equal(http_client_status(&c), 200);
 	http_client_close(&c);
 	assert_int_equal(stats.prom_requests, 0);
-	assert_status("GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n", 200);
+	assert_status("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 200);
 }
 
 static void
@@ -177,8 +177,51 @@ health_needs_no_token(void **state)
 	options.has_token = true;
 	start(&options);
 	assert_answer("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 200, "ok\n");
+	gauges.started = true;
 	assert_answer("GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n", 200, "ok\n");
 	assert_int_equal(stats.prom_auth_failures, 0);
+}
+
+static void
+readiness_waits_for_the_start_and_for_a_while_after_a_gap(void **state)
+{
+	static const char text[] = "GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n";
+	const struct http_options options = plain_options();
+
+	(void)state;
+	start(&options);
+	assert_answer(text, 503, "\r\n\r\nstarting\n");
+	gauges.started = true;
+	assert_answer(text, 200, "\r\n\r\nok\n");
+	gauges.late_until_ns = now_ns + 1;
+	assert_answer(text, 503, "\r\n\r\nlate: ");
+	assert_answer("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 200, "ok\n");
+	now_ns++;
+	assert_answer(text, 200, "ok\n");
+}
+
+static void
+openmetrics_is_given_to_those_who_ask_for_it(void **state)
+{
+	const struct http_options options = plain_options();
+	struct http_client c;
+
+	(void)state;
+	n_agents = 3;
+	gauges.agents = 3;
+	start(&options);
+	request(&c,
+	    GET_METRICS "Accept: application/openmetrics-text;version=1.0.0,"
+			"text/plain;version=0.0.4;q=0.5,*/*;q=0.1\r\n\r\n");
+	assert_int_equal(http_client_status(&c), 200);
+	assert_non_null(strstr(c.in,
+	    "Content-Type: application/openmetrics-text; version=1.0.0; "
+	    "charset=utf-8\r\n"));
+	assert_true(http_client_unchunk(&c));
+	assert_string_equal(c.in + c.len - 6, "# EOF\n");
+	http_client_close(&c);
+	assert_answer(GET_METRICS "Accept: text/plain, */*;q=0.5\r\n\r\n", 200,
+	    "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n");
 }
 
 static void
@@ -243,6 +286,8 @@ main(void)
 		TEST(headers_that_are_too_large_are_refused),
 		TEST(what_is_no_http_is_refused_and_service_goes_on),
 		TEST(health_needs_no_token),
+		TEST(readiness_waits_for_the_start_and_for_a_while_after_a_gap),
+		TEST(openmetrics_is_given_to_those_who_ask_for_it),
 		TEST(metrics_need_the_token),
 		TEST(a_new_token_takes_the_place_of_the_old_one),
 	};

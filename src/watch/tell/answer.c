@@ -4,8 +4,15 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "watch/tell/accept.h"
 
 static const char methods_allowed[] = "GET, HEAD";
+
+static const char *const types[] = {
+	[METRICS_CLASSIC] = "text/plain; version=0.0.4; charset=utf-8",
+	[METRICS_OPEN] =
+	    "application/openmetrics-text; version=1.0.0; charset=utf-8",
+};
 
 /* A body under way. */
 struct scrape {
@@ -77,7 +84,7 @@ scrape_read(void *cls, uint64_t pos, char *out, size_t max)
  * last chunk even then.
  */
 static struct MHD_Response *
-scrape_response(struct answer *a, bool chunked)
+scrape_response(struct answer *a, enum metrics_format format, bool chunked)
 {
 	struct MHD_Response *response;
 	struct scrape *s;
@@ -86,7 +93,7 @@ scrape_response(struct answer *a, bool chunked)
 	if (s == NULL)
 		return NULL;
 	s->answer = a;
-	s->render = metrics_render_new(&a->source, a->now_ns);
+	s->render = metrics_render_new(&a->source, format, a->now_ns);
 	if (s->render == NULL) {
 		free(s);
 		return NULL;
@@ -181,6 +188,32 @@ has_body(struct MHD_Connection *connection)
 	       (length != NULL && strspn(length, "0") != strlen(length));
 }
 
+static enum MHD_Result
+send_metrics(struct answer *a, struct MHD_Connection *connection, bool is_get)
+{
+	const enum metrics_format format =
+	    accept_format(MHD_lookup_connection_value(
+		connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT));
+
+	return send_take(connection, MHD_HTTP_OK,
+	    scrape_response(a, format, is_get), MHD_HTTP_HEADER_CONTENT_TYPE,
+	    types[format]);
+}
+
+static enum MHD_Result
+send_readiness(const struct answer *a, struct MHD_Connection *connection)
+{
+	static char ready[] = "ok\n", starting[] = "starting\n";
+	static char late[] = "late: the observer itself could not run in time "
+			     "within the last 10 s\n";
+	const struct metrics_gauges *g = a->source.gauges;
+
+	if (g->started && a->now_ns >= g->late_until_ns)
+		return send_text(connection, MHD_HTTP_OK, ready, NULL, NULL);
+	return send_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE,
+	    g->started ? late : starting, NULL, NULL);
+}
+
 enum MHD_Result
 answer_request(void *cls, struct MHD_Connection *connection, const char *url,
     const char *method, const char *version, const char *upload_data,
@@ -192,7 +225,7 @@ answer_request(void *cls, struct MHD_Connection *connection, const char *url,
 	static char too_often[] = "too many requests\n";
 	static char no_token[] = "token missing or wrong\n";
 	struct answer *a = cls;
-	bool is_metrics, is_get;
+	bool is_metrics, is_ready, is_get;
 
 	(void)version;
 	(void)upload_data;
@@ -204,8 +237,8 @@ answer_request(void *cls, struct MHD_Connection *connection, const char *url,
 		return send_text(connection, MHD_HTTP_TOO_MANY_REQUESTS,
 		    too_often, MHD_HTTP_HEADER_RETRY_AFTER, "1");
 	is_metrics = strcmp(url, "/metrics") == 0;
-	if (!is_metrics && strcmp(url, "/healthz") != 0 &&
-	    strcmp(url, "/readyz") != 0)
+	is_ready = strcmp(url, "/readyz") == 0;
+	if (!is_metrics && !is_ready && strcmp(url, "/healthz") != 0)
 		return send_text(
 		    connection, MHD_HTTP_NOT_FOUND, no_path, NULL, NULL);
 	is_get = strcmp(method, MHD_HTTP_METHOD_GET) == 0;
@@ -215,12 +248,12 @@ answer_request(void *cls, struct MHD_Connection *connection, const char *url,
 	if (has_body(connection))
 		return send_text(connection, MHD_HTTP_CONTENT_TOO_LARGE,
 		    no_body, NULL, NULL);
+	if (is_ready)
+		return send_readiness(a, connection);
 	if (!is_metrics)
 		return send_text(connection, MHD_HTTP_OK, ok, NULL, NULL);
 	if (!is_authorised(a, connection))
 		return send_text(connection, MHD_HTTP_UNAUTHORIZED, no_token,
 		    MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer realm=\"varta\"");
-	return send_take(connection, MHD_HTTP_OK, scrape_response(a, is_get),
-	    MHD_HTTP_HEADER_CONTENT_TYPE,
-	    "text/plain; version=0.0.4; charset=utf-8");
+	return send_metrics(a, connection, is_get);
 }

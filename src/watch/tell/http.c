@@ -19,6 +19,10 @@
 #include "watch/tell/ratelimit.h"
 #include "watch/tell/words.h"
 
+/* Of an address, or of a path with its NUL. */
+enum { NAME_BYTES = sizeof(((struct sockaddr_un *)NULL)->sun_path) };
+
+_Static_assert((int)NAME_BYTES >= (int)LISTENER_NAME_BYTES, "room for both");
 _Static_assert((int)HTTP_TOKEN_BYTES == (int)AUTH_TOKEN_BYTES, "one token");
 
 /* One connection, from accept to close. */
@@ -35,16 +39,23 @@ struct http {
 	uint64_t scrape_budget_ns;
 	int epoll_fd; /* of the listener and of the library's epoll */
 	int listen_fd;
-	uint64_t accept_again_ns; /* 0: accepting */
+	const struct local *local; /* whose descriptor listen_fd is, or NULL */
+	uint64_t accept_again_ns;  /* 0: accepting */
 	struct answer answer;
 	struct place places[HTTP_CONNECTIONS];
-	char name[LISTENER_NAME_BYTES];
+	char name[NAME_BYTES];
 };
 
 bool
 http_is_available(void)
 {
 	return true;
+}
+
+static const char *
+kind_of(const struct http *h)
+{
+	return h->local != NULL ? "control socket" : "metrics address";
 }
 
 /* A free place, if neither all nor this address' share of them are taken. */
@@ -61,7 +72,10 @@ find_place(struct http *h, struct ratelimit_key address)
 		else if (ratelimit_key_equal(h->places[i].address, address))
 			n_of_address++;
 	}
-	return n_of_address < HTTP_CONNECTIONS_PER_ADDRESS ? found : NULL;
+	/* A Unix socket has no addresses, and its peers are friends. */
+	return h->local != NULL || n_of_address < HTTP_CONNECTIONS_PER_ADDRESS
+		   ? found
+		   : NULL;
 }
 
 /* The library tells when it is done with a socket, just before closing it. */
@@ -129,13 +143,24 @@ make_limit(struct http *h, const struct http_options *options)
 }
 
 static int
+open_listener(struct http *h, const struct http_options *options)
+{
+	if (options->local == NULL)
+		return listener_open(
+		    options->address, options->address_len, h->name);
+	h->local = options->local;
+	(void)snprintf(h->name, sizeof(h->name), "%s", local_path(h->local));
+	return local_fd(h->local);
+}
+
+static int
 open_all(
     struct http *h, const struct http_options *options, const char **ret_what)
 {
 	int r;
 
 	*ret_what = "cannot listen";
-	r = listener_open(options->address, options->address_len, h->name);
+	r = open_listener(h, options);
 	if (r < 0)
 		return r;
 	h->listen_fd = r;
@@ -164,8 +189,8 @@ http_open(const struct http_options *options,
 
 	h = calloc(1, sizeof(*h));
 	if (h == NULL) {
-		(void)snprintf(fault->text, sizeof(fault->text),
-		    "metrics address: %s", words_error(-ENOMEM));
+		(void)snprintf(fault->text, sizeof(fault->text), "HTTP: %s",
+		    words_error(-ENOMEM));
 		return -ENOMEM;
 	}
 	h->stats = stats;
@@ -182,7 +207,7 @@ http_open(const struct http_options *options,
 	r = open_all(h, options, &what);
 	if (r < 0) {
 		(void)snprintf(fault->text, sizeof(fault->text),
-		    "metrics address '%s': %s: %s", h->name, what,
+		    "%s '%s': %s: %s", kind_of(h), h->name, what,
 		    words_error(r));
 		http_close(h);
 		return r;
@@ -199,7 +224,8 @@ http_close(struct http *h)
 	if (h->daemon != NULL)
 		MHD_stop_daemon(h->daemon);
 	fd_close(&h->epoll_fd);
-	fd_close(&h->listen_fd);
+	if (h->local == NULL)
+		fd_close(&h->listen_fd);
 	free(h->answer.limit);
 	explicit_bzero(h->answer.token, sizeof(h->answer.token));
 	free(h);
@@ -245,7 +271,7 @@ accept_one(struct http *h, uint64_t now_ns)
 	union {
 		struct sockaddr any;
 		struct sockaddr_storage storage;
-	} peer;
+	} peer = { .any.sa_family = AF_UNSPEC };
 	socklen_t len = sizeof(peer);
 	struct ratelimit_key address;
 	struct place *place;
@@ -256,6 +282,11 @@ accept_one(struct http *h, uint64_t now_ns)
 	if (fd < 0)
 		return -errno;
 
+	if (h->local != NULL && !local_peer_is_ours(fd)) {
+		h->stats->control_refused++;
+		fd_close(&fd);
+		return 0;
+	}
 	address = ratelimit_key_of(&peer.any);
 	place = find_place(h, address);
 	if (place == NULL) {
@@ -295,7 +326,7 @@ accept_new(struct http *h, uint64_t now_ns)
 		    r != -EPROTO && r != -EPERM) {
 			log_limited(LOG_KIND_PROM_SERVE, now_ns, LOG_ERROR,
 			    &(struct log_fields){ .error = words_error(r) },
-			    "metrics address '%s': cannot accept", h->name);
+			    "%s '%s': cannot accept", kind_of(h), h->name);
 			h->accept_again_ns = u64_add_sat(
 			    now_ns, HTTP_ACCEPT_PAUSE_MS * NS_PER_MS);
 			set_accepting(h, false);

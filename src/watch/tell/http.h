@@ -1,6 +1,7 @@
 /*
  * HTTP: /metrics, /healthz and /readyz on libmicrohttpd's own epoll
- * descriptor, driven by the loop, without threads.
+ * descriptor, driven by the loop, without threads. On a TCP address, or on a
+ * Unix socket, where the kernel says who asks and no token is needed.
  *
  * Bounded: connections in all and per address, memory of a connection, an
  * absolute deadline from its start that no byte extends, and the work of one
@@ -15,6 +16,7 @@
 #include <sys/socket.h>
 
 #include "watch/stats.h"
+#include "watch/tell/local.h"
 #include "watch/tell/metrics.h"
 
 enum {
@@ -29,6 +31,9 @@ enum {
 };
 
 struct http_options {
+	/* Serve here instead of at address: connections of our own user and
+	 * of root, any number of them from one; borrowed. NULL: none. */
+	const struct local *local;
 	const struct sockaddr *address;
 	socklen_t address_len;
 	bool has_token;
@@ -58,7 +63,8 @@ void http_close(struct http *h); /* takes NULL */
 void http_set_token(
     struct http *h, const uint8_t token[static HTTP_TOKEN_BYTES]);
 
-/* The address bound, "127.0.0.1:9100" or "[::1]:9100"; port 0 is resolved. */
+/* The address bound, "127.0.0.1:9100" or "[::1]:9100"; port 0 is resolved. Of
+ * a Unix socket its path. */
 const char *http_bound_address(const struct http *h);
 
 /* Readable when http_serve() has work. */

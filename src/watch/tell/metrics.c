@@ -5,32 +5,36 @@
 #include <string.h>
 
 #include "base/strbuf.h"
-#include "base/text.h"
 #include "base/util.h"
+#include "watch/tell/exposition.h"
 #include "watch/tell/metrics_table.h"
 
 enum {
 	/* With more agents than this rows go in the order of the table: what
 	 * sorting costs must not grow with it. */
-	SORTED_MAX = 4096,
-	/* The longest row of an agent: name, {pid="4294967295"}, u64. */
-	ROW_MAX = 128,
-	HISTOGRAM_LINES = STATS_BUCKETS + 2
+	SORTED_MAX = 4096
 };
+
+_Static_assert((int)EXPOSITION_ROW_BYTES < (int)METRICS_PIECE_MIN, "a row");
 
 struct metrics_render {
 	struct metrics_source source;
+	enum metrics_format format;
 	struct family_values values; /* of the start */
 
 	size_t family;
 	bool head_done;  /* HELP and TYPE of the family */
+	bool end_done;   /* of OpenMetrics */
 	size_t line;     /* of the family, after those */
-	uint32_t cursor; /* of the agents: slot, or place in sorted */
+	uint32_t cursor; /* of the rows: slot, place in sorted, or name */
 
-	bool collecting; /* what sorted is made of, cursor is the slot */
+	bool collecting; /* what the union is made of, cursor is the slot */
 	bool is_sorted;  /* rows go by pid */
-	uint32_t n_sorted;
-	uint64_t sorted[SORTED_MAX]; /* pid << 32 | slot */
+	uint32_t n;      /* in the union */
+	union {
+		uint64_t sorted[SORTED_MAX]; /* pid << 32 | slot */
+		struct byname_sum sums[BYNAME_ROWS];
+	};
 };
 
 const char *
@@ -40,24 +44,33 @@ metrics_family_name(size_t i)
 }
 
 struct metrics_render *
-metrics_render_new(const struct metrics_source *source, uint64_t now_ns)
+metrics_render_new(const struct metrics_source *source,
+    enum metrics_format format, uint64_t now_ns)
 {
 	struct metrics_render *r;
 
+	assert((source->series == METRICS_BY_NAME) == (source->names != NULL));
 	r = malloc(sizeof(*r));
 	if (r == NULL)
 		return NULL;
 	r->source = *source;
+	r->format = format;
 	r->values.now_ns = now_ns;
 	r->values.stats = *source->stats;
 	r->values.gauges = *source->gauges;
 	r->family = 0;
 	r->head_done = false;
+	r->end_done = format == METRICS_CLASSIC;
 	r->line = 0;
 	r->cursor = 0;
-	r->collecting = source->gauges->agents <= SORTED_MAX;
-	r->is_sorted = r->collecting;
-	r->n_sorted = 0;
+	r->n = 0;
+	r->is_sorted = source->series == METRICS_BY_PID &&
+		       source->gauges->agents <= SORTED_MAX;
+	r->collecting = r->is_sorted;
+	if (source->series == METRICS_BY_NAME) {
+		r->collecting = true;
+		byname_begin(source->names, r->sums);
+	}
 	return r;
 }
 
@@ -88,7 +101,21 @@ compare_keys(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Look at up to max slots for the order of rows. */
+/* Note the agent at the cursor. False when there is no room for it. */
+static bool
+note(struct metrics_render *r, const struct agent_view *agent)
+{
+	if (!r->is_sorted) {
+		byname_add(r->source.names, r->sums, agent);
+		return true;
+	}
+	if (r->n == SORTED_MAX)
+		return false;
+	r->sorted[r->n++] = (uint64_t)agent->pid << 32 | r->cursor;
+	return true;
+}
+
+/* Look at up to max slots for the order of rows, or for sums. */
 static void
 collect(struct metrics_render *r, uint32_t max)
 {
@@ -98,210 +125,112 @@ collect(struct metrics_render *r, uint32_t max)
 	for (; max > 0 && r->cursor < slots; max--, r->cursor++) {
 		if (!view(r, r->cursor, &agent))
 			continue;
-		if (r->n_sorted == SORTED_MAX) {
+		if (!note(r, &agent)) {
 			/* The gauge was too low. */
 			r->is_sorted = false;
-			r->cursor = slots;
-			break;
+			r->collecting = false;
+			r->cursor = 0;
+			return;
 		}
-		r->sorted[r->n_sorted++] =
-		    (uint64_t)agent.pid << 32 | r->cursor;
 	}
 	if (r->cursor < slots)
 		return;
 	if (r->is_sorted)
-		qsort(
-		    r->sorted, r->n_sorted, sizeof(r->sorted[0]), compare_keys);
+		qsort(r->sorted, r->n, sizeof(r->sorted[0]), compare_keys);
+	else
+		r->n = byname_end(r->source.names, r->sums);
 	r->collecting = false;
 	r->cursor = 0;
-}
-
-static void
-add_fixed(struct strbuf *sb, uint64_t x, uint64_t one, unsigned digits)
-{
-	char fraction[20];
-	uint64_t rest = x % one;
-	unsigned i;
-
-	for (i = digits; i > 0; i--, rest /= 10)
-		fraction[i - 1] = (char)('0' + rest % 10);
-	strbuf_u64(sb, x / one);
-	strbuf_char(sb, '.');
-	strbuf_add(sb, fraction, digits);
-}
-
-static void
-add_value(struct strbuf *sb, enum family_unit unit, uint64_t x)
-{
-	strbuf_char(sb, ' ');
-	switch (unit) {
-	case FAMILY_PLAIN:
-		strbuf_u64(sb, x);
-		break;
-	case FAMILY_MS:
-		add_fixed(sb, x, 1000, 3);
-		break;
-	case FAMILY_NS:
-		add_fixed(sb, x, NS_PER_S, 9);
-		break;
-	}
-	strbuf_char(sb, '\n');
-}
-
-static void
-add_head(struct strbuf *sb, const struct family *f)
-{
-	static const char *const types[] = {
-		[FAMILY_COUNTER] = "counter",
-		[FAMILY_GAUGE] = "gauge",
-		[FAMILY_HISTOGRAM] = "histogram",
-	};
-
-	strbuf_str(sb, "# HELP ");
-	strbuf_str(sb, f->name);
-	strbuf_char(sb, ' ');
-	strbuf_str(sb, f->help);
-	strbuf_str(sb, "\n# TYPE ");
-	strbuf_str(sb, f->name);
-	strbuf_char(sb, ' ');
-	strbuf_str(sb, types[f->type]);
-	strbuf_char(sb, '\n');
-}
-
-static void
-add_pair(struct strbuf *sb, const char *label, const char *word)
-{
-	strbuf_str(sb, label);
-	strbuf_str(sb, "=\"");
-	strbuf_str(sb, word);
-	strbuf_char(sb, '"');
-}
-
-/* Element i of the array of such elements that the family names. */
-static const void *
-element(const struct family *f, const struct family_values *v, size_t i,
-    size_t size)
-{
-	return (const char *)v + f->offset + i * size;
-}
-
-static void
-add_plain_line(struct strbuf *sb, const struct family *f,
-    const struct family_values *v, size_t i)
-{
-	uint64_t x;
-
-	if (f->of_values != NULL)
-		x = f->of_values(v, i);
-	else
-		memcpy(&x, element(f, v, i, sizeof(x)), sizeof(x));
-
-	strbuf_str(sb, f->name);
-	if (f->label != NULL) {
-		strbuf_char(sb, '{');
-		add_pair(sb, f->label, f->words[i]);
-		strbuf_char(sb, '}');
-	}
-	add_value(sb, f->unit, x);
-}
-
-/* Line part of a histogram: a bucket, then the sum, then the count. */
-static void
-add_histogram_line(struct strbuf *sb, const struct family *f,
-    const struct family_values *v, size_t i, size_t part)
-{
-	static const char *const bounds[STATS_BUCKETS] = { "0.001", "0.005",
-		"0.01", "0.05", "0.1", "0.25", "0.5", "1", "+Inf" };
-	const bool is_bucket = part < STATS_BUCKETS;
-	struct stats_histogram h;
-	uint64_t x = 0;
-	size_t bucket;
-
-	memcpy(&h, element(f, v, i, sizeof(h)), sizeof(h));
-	strbuf_str(sb, f->name);
-	strbuf_str(sb, is_bucket               ? "_bucket"
-		       : part == STATS_BUCKETS ? "_sum"
-					       : "_count");
-	if (f->label != NULL || is_bucket) {
-		strbuf_char(sb, '{');
-		if (f->label != NULL)
-			add_pair(sb, f->label, f->words[i]);
-		if (f->label != NULL && is_bucket)
-			strbuf_char(sb, ',');
-		if (is_bucket)
-			add_pair(sb, "le", bounds[part]);
-		strbuf_char(sb, '}');
-	}
-
-	if (part == STATS_BUCKETS) {
-		add_value(sb, FAMILY_NS, h.sum_ns);
-		return;
-	}
-	/* The count is that of the last bucket, so that they always agree. */
-	for (bucket = 0; bucket < STATS_BUCKETS && bucket <= part; bucket++)
-		x += h.buckets[bucket];
-	add_value(sb, FAMILY_PLAIN, x);
-}
-
-static size_t
-lines_of(const struct family *f)
-{
-	size_t n = f->label != NULL ? f->n_words : 1;
-
-	return f->type == FAMILY_HISTOGRAM ? n * HISTOGRAM_LINES : n;
-}
-
-/* The next line of a family without agents. */
-static void
-add_line(struct strbuf *sb, const struct metrics_render *r)
-{
-	const struct family *f = &family_table[r->family];
-
-	if (f->type == FAMILY_HISTOGRAM)
-		add_histogram_line(sb, f, &r->values, r->line / HISTOGRAM_LINES,
-		    r->line % HISTOGRAM_LINES);
-	else
-		add_plain_line(sb, f, &r->values, r->line);
-}
-
-static char *
-put(char *p, const char *text, size_t n)
-{
-	memcpy(p, text, n);
-	return p + n;
 }
 
 /* Rows of agents, straight into out: they are what a scrape consists of.
  * True when there are none left. */
 static bool
-add_rows(struct metrics_render *r, struct strbuf *sb, uint32_t *max_agents)
+add_agents(struct metrics_render *r, struct strbuf *sb, uint32_t *max_agents)
 {
-	static const char open[] = "{pid=\"", close[] = "\"} ";
 	const struct family *f = &family_table[r->family];
-	const size_t name_len = strlen(f->name);
 	const uint32_t end =
-	    r->is_sorted ? r->n_sorted : r->source.slots(r->source.ctx);
+	    r->is_sorted ? r->n : r->source.slots(r->source.ctx);
 	struct agent_view agent;
 	uint32_t slot;
 	char *p;
 
 	for (; r->cursor < end; r->cursor++) {
-		if (*max_agents == 0 || sb->size - sb->len <= ROW_MAX)
+		if (*max_agents == 0 ||
+		    sb->size - sb->len <= EXPOSITION_ROW_BYTES)
 			return false;
 		--*max_agents;
 		slot =
 		    r->is_sorted ? (uint32_t)r->sorted[r->cursor] : r->cursor;
 		if (!view(r, slot, &agent))
 			continue;
-		p = put(sb->text + sb->len, f->name, name_len);
-		p = put(p, open, sizeof(open) - 1);
-		p += text_format_u64(agent.pid, p);
-		p = put(p, close, sizeof(close) - 1);
-		p += text_format_u64(f->of_agent(&agent), p);
-		*p++ = '\n';
+		p = exposition_agent(sb->text + sb->len, f, &r->values, &agent);
 		sb->len = (size_t)(p - sb->text);
 	}
 	return true;
+}
+
+/* What there is to tell of a name: a gauge needs agents that are there, and
+ * the others are no name until there are some. */
+static bool
+has_row(const struct metrics_render *r, const struct family *f, uint32_t row)
+{
+	const struct byname_sum *sum = &r->sums[row];
+
+	if (sum->agents > 0)
+		return true;
+	return f->type == FAMILY_COUNTER && (row > 0 || sum->beats > 0);
+}
+
+/* The same by name. */
+static bool
+add_names(struct metrics_render *r, struct strbuf *sb)
+{
+	const struct family *f = &family_table[r->family];
+	struct agent_view agent = { .pidfd = -1 };
+	const struct byname_sum *sum;
+	char *p;
+
+	for (; r->cursor < r->n; r->cursor++) {
+		if (!has_row(r, f, r->cursor))
+			continue;
+		if (sb->size - sb->len <= EXPOSITION_ROW_BYTES)
+			return false;
+		sum = &r->sums[r->cursor];
+		agent.beats = sum->beats;
+		agent.stalls = sum->stalls;
+		agent.last_seen_ns = sum->last_seen_ns;
+		agent.status = sum->status;
+		p = exposition_name(sb->text + sb->len, f, &r->values,
+		    byname_row(r->source.names, r->cursor), &agent);
+		sb->len = (size_t)(p - sb->text);
+	}
+	return true;
+}
+
+static bool
+add_rows(struct metrics_render *r, struct strbuf *sb, uint32_t *max_agents)
+{
+	switch (r->source.series) {
+	case METRICS_BY_PID:
+		return add_agents(r, sb, max_agents);
+	case METRICS_BY_NAME:
+		return family_table[r->family].type == FAMILY_INFO ||
+		       add_names(r, sb);
+	case METRICS_TOTALS:
+		return true;
+	}
+	return true;
+}
+
+/* Take back what did not fit. True when it did. */
+static bool
+fits(struct strbuf *sb, size_t mark)
+{
+	if (!sb->overflowed)
+		return true;
+	strbuf_truncate(sb, mark);
+	return false;
 }
 
 /* Go on with the family at hand. False when there is no room for more. */
@@ -312,23 +241,19 @@ add_family(struct metrics_render *r, struct strbuf *sb, uint32_t *max_agents)
 	size_t mark = sb->len;
 
 	if (!r->head_done) {
-		add_head(sb, f);
-		if (sb->overflowed) {
-			strbuf_truncate(sb, mark);
+		exposition_head(sb, f, r->format);
+		if (!fits(sb, mark))
 			return false;
-		}
 		r->head_done = true;
 	}
 	if (f->of_agent != NULL)
 		return add_rows(r, sb, max_agents);
 
-	for (; r->line < lines_of(f); r->line++) {
+	for (; r->line < exposition_lines(f); r->line++) {
 		mark = sb->len;
-		add_line(sb, r);
-		if (sb->overflowed) {
-			strbuf_truncate(sb, mark);
+		exposition_line(sb, f, &r->values, r->format, r->line);
+		if (!fits(sb, mark))
 			return false;
-		}
 	}
 	return true;
 }
@@ -338,6 +263,7 @@ metrics_render(struct metrics_render *r, char *out, size_t size,
     uint32_t max_agents, bool *ret_done)
 {
 	struct strbuf sb;
+	size_t mark;
 
 	assert(size >= METRICS_PIECE_MIN && max_agents > 0);
 	*ret_done = false;
@@ -353,6 +279,11 @@ metrics_render(struct metrics_render *r, char *out, size_t size,
 		r->head_done = false;
 		r->line = 0;
 		r->cursor = 0;
+	}
+	mark = sb.len;
+	if (!r->end_done) {
+		strbuf_str(&sb, "# EOF\n");
+		r->end_done = fits(&sb, mark);
 	}
 	*ret_done = sb.len == 0;
 	return sb.len;

@@ -1,5 +1,6 @@
 /*
- * Prometheus text (exposition format 0.0.4) from counters and agents.
+ * Metrics from counters and agents, as Prometheus text (exposition format
+ * 0.0.4) or as OpenMetrics 1.0.
  *
  * One table of families drives everything: order, names, types, help, labels.
  * Rendering goes in pieces over a snapshot, so that a large table never holds
@@ -8,7 +9,10 @@
  *
  * Counters and gauges are those of the start of a rendering, values of agents
  * those of the moment of their row. Rows go by pid with up to 4,096 agents,
- * else in the order of the table.
+ * else in the order of the table. OpenMetrics differs in what it must: types
+ * are those of names without _total and _info, units are told, bounds are
+ * floats, and # EOF ends it. A counter of the reference whose name has no
+ * _total is of unknown type there.
  */
 #ifndef WATCH_TELL_METRICS_H
 #define WATCH_TELL_METRICS_H
@@ -19,19 +23,33 @@
 
 #include "watch/event.h"
 #include "watch/stats.h"
+#include "watch/tell/byname.h"
 
 enum { METRICS_PIECE_MIN = 1024 }; /* no line is longer */
+
+enum metrics_format { METRICS_CLASSIC = 0, METRICS_OPEN };
+
+/* What the series of agents are told apart by. */
+enum metrics_series {
+	METRICS_BY_PID = 0,
+	METRICS_BY_NAME, /* agents of one name are summed */
+	METRICS_TOTALS   /* no series of agents */
+};
 
 /* Values that are not counters. Kept current by the observer. */
 struct metrics_gauges {
 	uint64_t started_ns; /* on the observer's clock */
 	uint64_t last_pass_wall_ms;
-	uint64_t queue_len; /* net.unix.max_dgram_qlen; 0 unknown */
+	uint64_t last_pass_ns; /* the same moment on the observer's clock */
+	uint64_t queue_len;    /* net.unix.max_dgram_qlen; 0 unknown */
 	uint64_t uds_rcvbuf_bytes;
 	uint64_t pid_max;
 	uint64_t tracker_capacity;
 	uint64_t scan_window;
 	uint64_t agents; /* tracked now */
+	/* For /readyz. */
+	bool started;           /* READY=1 has been said */
+	uint64_t late_until_ns; /* not ready so long after a gap of our own */
 };
 
 /* Where the values come from; all borrowed. */
@@ -42,6 +60,8 @@ struct metrics_source {
 	bool (*agent)(void *ctx, uint32_t slot, struct agent_view *ret);
 	uint32_t (*slots)(void *ctx);
 	void *ctx;
+	enum metrics_series series;
+	struct byname *names; /* for METRICS_BY_NAME, else NULL */
 };
 
 struct metrics_render;
@@ -50,8 +70,8 @@ struct metrics_render;
  * Begin a rendering at now_ns. Agents that join later do not appear in it, so
  * that no series appears twice. NULL when memory is short.
  */
-struct metrics_render *metrics_render_new(
-    const struct metrics_source *source, uint64_t now_ns);
+struct metrics_render *metrics_render_new(const struct metrics_source *source,
+    enum metrics_format format, uint64_t now_ns);
 void metrics_render_free(struct metrics_render *r); /* takes NULL */
 
 /*

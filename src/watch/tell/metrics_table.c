@@ -171,21 +171,45 @@ one_value(const struct family_values *v, size_t i)
 }
 
 static uint64_t
-agent_beats(const struct agent_view *agent)
+agent_beats(const struct family_values *v, const struct agent_view *agent)
 {
+	(void)v;
 	return agent->beats;
 }
 
 static uint64_t
-agent_stalls(const struct agent_view *agent)
+agent_stalls(const struct family_values *v, const struct agent_view *agent)
 {
+	(void)v;
 	return agent->stalls;
 }
 
 static uint64_t
-agent_status(const struct agent_view *agent)
+agent_status(const struct family_values *v, const struct agent_view *agent)
 {
+	(void)v;
 	return agent->status;
+}
+
+static uint64_t
+agent_info(const struct family_values *v, const struct agent_view *agent)
+{
+	(void)v;
+	(void)agent;
+	return 1;
+}
+
+/* A moment of the observer's clock on the wall, in milliseconds. */
+static uint64_t
+agent_last_beat(const struct family_values *v, const struct agent_view *agent)
+{
+	const struct metrics_gauges *g = &v->gauges;
+
+	if (agent->last_seen_ns > g->last_pass_ns)
+		return u64_add_sat(g->last_pass_wall_ms,
+		    (agent->last_seen_ns - g->last_pass_ns) / NS_PER_MS);
+	return u64_sub_sat(g->last_pass_wall_ms,
+	    (g->last_pass_ns - agent->last_seen_ns) / NS_PER_MS);
 }
 
 /* One line a family. */
@@ -216,6 +240,10 @@ agent_status(const struct agent_view *agent)
 	{                                                                      \
 		.name = n, .help = h, .type = FAMILY_HISTOGRAM,                \
 		AT(stats.field)                                                \
+	}
+#define FINE(n, field, h)                                                      \
+	{                                                                      \
+		.name = n, .help = h, .type = FAMILY_FINE, AT(stats.field)     \
 	}
 #define HISTOGRAM_BY(n, l, list, field, h)                                     \
 	{                                                                      \
@@ -336,8 +364,16 @@ const struct family family_table[] = {
 	    "Always 0: a look-up has no budget here."),
 	ALWAYS_0("varta_prom_pid_row_refused_total",
 	    "Always 0: rows are read from the table of agents itself."),
+	COUNTER("varta_frame_decrypt_failures_total", frame_decrypt_failures,
+	    "Sealed frames that no key opens."),
+	COUNTER("varta_secure_replay_refused_total", secure_replay_refused,
+	    "Sealed frames that are not newer than the last of their sender."),
 	COUNTER("varta_truncated_datagrams_total", truncated_datagrams,
 	    "Datagrams of a wrong length."),
+	COUNTER("varta_sender_state_full_total", sender_state_full,
+	    "Sealed frames refused because the table of senders was full."),
+	COUNTER("varta_secure_aead_attempts_total", secure_aead_attempts,
+	    "Attempts to open a sealed frame, one for each key tried."),
 	COUNTER_BY("varta_rate_limited_total", "reason", limited_reasons,
 	    rate_limited, "Beats dropped by a rate limit."),
 	GAUGE("varta_observer_uds_rcvbuf_bytes", uds_rcvbuf_bytes,
@@ -384,7 +420,22 @@ const struct family family_table[] = {
 	  .help = "Wall-clock time of the last pass." },
 	GAUGE("varta_watch_pids_tracked", agents, "Agents tracked now."),
 
-	/* Ours. Totals without a pid survive the agents they count. */
+	/* Ours. */
+	{ .name = "varta_agent_info", .type = FAMILY_INFO,
+	  .of_agent = agent_info,
+	  .help = "Who an agent is. Always 1." },
+	{ .name = "varta_agent_last_beat_timestamp_seconds",
+	  .type = FAMILY_GAUGE, .unit = FAMILY_MS,
+	  .of_agent = agent_last_beat,
+	  .help = "Wall-clock time of the last beat accepted." },
+	FINE("varta_beat_interval_seconds", beat_interval,
+	    "Time between two accepted beats of an agent."),
+	FINE("varta_stall_lateness_seconds", stall_lateness,
+	    "From the deadline of an agent until its stall was told."),
+	FINE("varta_recovery_latency_seconds", recovery_latency,
+	    "From a stall until its recovery command was started."),
+
+	/* Totals without a pid survive the agents they count. */
 	COUNTER("varta_beats_all_total", beats,
 	    "Beats accepted from all agents."),
 	COUNTER_BY("varta_stalls_all_total", "reason", stall_reasons, stalls,
@@ -440,6 +491,8 @@ const struct family family_table[] = {
 	    "Failed operations on the audit file."),
 	COUNTER("varta_prom_requests_total", prom_requests,
 	    "HTTP requests, refused ones included."),
+	COUNTER("varta_control_refused_total", control_refused,
+	    "Connections to the control socket from users who may not."),
 };
 /* clang-format on */
 

@@ -12,7 +12,13 @@
 #include "watch/stats.h"
 #include "watch/tell/metrics.h"
 
-enum family_type { FAMILY_COUNTER = 0, FAMILY_GAUGE, FAMILY_HISTOGRAM };
+enum family_type {
+	FAMILY_COUNTER = 0,
+	FAMILY_GAUGE,
+	FAMILY_HISTOGRAM, /* struct stats_histogram */
+	FAMILY_FINE,      /* a histogram, too: struct stats_fine */
+	FAMILY_INFO       /* always 1: what counts is in its labels */
+};
 
 /* How a value is written. */
 enum family_unit {
@@ -29,9 +35,11 @@ struct family_values {
 };
 
 /*
- * Values come from of_agent for each agent (label pid), from of_values, or,
- * where both are NULL, from the uint64_t or struct stats_histogram at offset
- * in struct family_values.
+ * Values come from of_agent for each agent, from of_values, or, where both are
+ * NULL, from the uint64_t or histogram at offset in struct family_values.
+ *
+ * of_agent may be given the sum of all agents of a name: their counts, their
+ * worst status, the newest of their beats. FAMILY_INFO is of single agents.
  *
  * Without a label there is one value. With one, words[i] names value i:
  * of_values(v, i), or element i of the array at offset.
@@ -46,7 +54,8 @@ struct family {
 	size_t n_words;
 	size_t offset;
 	uint64_t (*of_values)(const struct family_values *v, size_t i);
-	uint64_t (*of_agent)(const struct agent_view *agent);
+	uint64_t (*of_agent)(
+	    const struct family_values *v, const struct agent_view *agent);
 };
 
 extern const struct family family_table[];

@@ -22,6 +22,19 @@ words_status(uint8_t status)
 }
 
 const char *
+words_origin(uint8_t origin)
+{
+	static const char *const words[ORIGIN_COUNT] = {
+		[ORIGIN_NETWORK_UNVERIFIED] = "network_unverified",
+		[ORIGIN_SOCKET_MODE_ONLY] = "socket_mode_only",
+		[ORIGIN_OPERATOR_ATTESTED] = "operator_attested",
+		[ORIGIN_KERNEL_ATTESTED] = "kernel_attested",
+	};
+
+	return origin < ORIGIN_COUNT ? words[origin] : "-";
+}
+
+const char *
 words_error(int error)
 {
 	return error == 0 ? "unknown" : varta_strerror(error);

@@ -1,0 +1,39 @@
+/*
+ * How families, values and labels are written, in either format. Pure.
+ */
+#ifndef WATCH_TELL_EXPOSITION_H
+#define WATCH_TELL_EXPOSITION_H
+
+#include <stddef.h>
+
+#include "base/strbuf.h"
+#include "watch/tell/metrics.h"
+#include "watch/tell/metrics_table.h"
+
+enum {
+	/* The longest row of an agent: name, four labels, value. */
+	EXPOSITION_ROW_BYTES = 384
+};
+
+/* The lines that begin a family: help, type, and unit where the format has
+ * one. */
+void exposition_head(
+    struct strbuf *sb, const struct family *f, enum metrics_format format);
+
+/* Lines of a family without agents, and one of them. */
+size_t exposition_lines(const struct family *f);
+void exposition_line(struct strbuf *sb, const struct family *f,
+    const struct family_values *v, enum metrics_format format, size_t line);
+
+/*
+ * Rows of agents, written to p, where EXPOSITION_ROW_BYTES must fit: of a
+ * single agent, or of all agents of a name, which is given as a label. Return
+ * the end of what was written.
+ */
+char *exposition_agent(char *p, const struct family *f,
+    const struct family_values *v, const struct agent_view *agent);
+char *exposition_name(char *p, const struct family *f,
+    const struct family_values *v, const char *label,
+    const struct agent_view *sum);
+
+#endif
