@@ -64,8 +64,8 @@ retire(struct lives *l, uint32_t slot, uint64_t now_ns)
 		(void)tracker_view(l->tracker, slot, &view);
 	}
 	if (!view.stalled)
-		life_stall(l, slot, STALL_GONE, now_ns);
-	tracker_remove(l->tracker, slot);
+		life_stall(l, slot, STALL_GONE, 0, now_ns);
+	life_remove(l, slot);
 }
 
 void
@@ -119,6 +119,7 @@ join(struct lives *l, const struct beat *beat, struct identity *identity,
 		    l, EVENT_EVICTION, evicted.slot, &evicted, now_ns);
 
 		life_emit(l, &ev);
+		life_forgotten(l, evicted.slot, &evicted);
 		life_let_go(l, evicted.slot, evicted.pidfd);
 	}
 	if (slot == SLOT_NONE) {

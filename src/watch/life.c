@@ -61,8 +61,8 @@ life_let_go(struct lives *l, uint32_t slot, int pidfd)
 }
 
 void
-life_stall(
-    struct lives *l, uint32_t slot, enum stall_reason why, uint64_t now_ns)
+life_stall(struct lives *l, uint32_t slot, enum stall_reason why,
+    uint64_t due_ns, uint64_t now_ns)
 {
 	struct agent_view view;
 	struct event ev;
@@ -70,8 +70,31 @@ life_stall(
 	(void)tracker_view(l->tracker, slot, &view);
 	ev = life_event(l, EVENT_STALL, slot, &view, now_ns);
 	ev.why.stall = why;
+	ev.due_ns = due_ns;
 	tracker_stall(l->tracker, slot, why);
 	life_emit(l, &ev);
+}
+
+void
+life_forgotten(
+    const struct lives *l, uint32_t slot, const struct agent_view *view)
+{
+	struct agent_view named = *view;
+
+	if (l->options.forgotten == NULL)
+		return;
+	named.name = l->life[slot].name;
+	l->options.forgotten(l->options.forgotten_ctx, &named);
+}
+
+void
+life_remove(struct lives *l, uint32_t slot)
+{
+	struct agent_view view;
+
+	(void)tracker_view(l->tracker, slot, &view);
+	life_forgotten(l, slot, &view);
+	tracker_remove(l->tracker, slot);
 }
 
 bool
@@ -92,11 +115,11 @@ life_end(struct lives *l, uint32_t slot, struct exit_info info, uint64_t now_ns)
 	life_emit(l, &ev);
 	life_let_go(l, slot, view.pidfd);
 	if (left) {
-		tracker_remove(l->tracker, slot);
+		life_remove(l, slot);
 		return false;
 	}
 	tracker_set_gone(l->tracker, slot);
 	if (l->options.stall_on_exit && !view.stalled)
-		life_stall(l, slot, STALL_GONE, now_ns);
+		life_stall(l, slot, STALL_GONE, 0, now_ns);
 	return true;
 }

@@ -49,8 +49,15 @@ void life_emit(const struct lives *l, const struct event *ev);
 /* The slot's agent is not to be told of again, and its pidfd is closed. */
 void life_let_go(struct lives *l, uint32_t slot, int pidfd);
 
-void life_stall(
-    struct lives *l, uint32_t slot, enum stall_reason why, uint64_t now_ns);
+/* due_ns as in struct event. */
+void life_stall(struct lives *l, uint32_t slot, enum stall_reason why,
+    uint64_t due_ns, uint64_t now_ns);
+
+/* An agent is about to leave the table, or was evicted from it: whoever keeps
+ * its counts is told. life_remove() also removes it. */
+void life_forgotten(
+    const struct lives *l, uint32_t slot, const struct agent_view *view);
+void life_remove(struct lives *l, uint32_t slot);
 
 /* The process behind slot has ended, as info tells. False when the agent is
  * forgotten. */

@@ -137,10 +137,11 @@ judge(struct lives *l, const struct tracker_due *due, const struct pause *pause,
 	const struct life *life = &l->life[due->slot];
 	struct agent_view view;
 	struct verdict verdict;
+	uint64_t credit_ns, due_ns;
 
 	(void)tracker_view(l->tracker, due->slot, &view);
-	verdict = verdict_of(
-	    &view, pause_credit_ns(pause, view.last_seen_ns), now_ns);
+	credit_ns = pause_credit_ns(pause, view.last_seen_ns);
+	verdict = verdict_of(&view, credit_ns, now_ns);
 	if (verdict.kind == VERDICT_WAIT) {
 		tracker_defer(l->tracker, due->slot, verdict.look_at_ns);
 		return;
@@ -157,7 +158,10 @@ judge(struct lives *l, const struct tracker_due *due, const struct pause *pause,
 			return;
 		verdict.why = STALL_GONE;
 	}
-	life_stall(l, due->slot, verdict.why, now_ns);
+	due_ns = u64_add_sat(
+	    u64_add_sat(due->last_seen_ns, due->threshold_ns), credit_ns);
+	life_stall(l, due->slot, verdict.why, u64_max(due_ns, due->deadline_ns),
+	    now_ns);
 }
 
 bool
@@ -225,7 +229,10 @@ lives_rule(const struct lives *l, uint32_t slot)
 bool
 lives_view(const struct lives *l, uint32_t slot, struct agent_view *ret)
 {
-	return tracker_view(l->tracker, slot, ret);
+	if (!tracker_view(l->tracker, slot, ret))
+		return false;
+	ret->name = l->life[slot].name;
+	return true;
 }
 
 const char *

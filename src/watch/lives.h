@@ -54,6 +54,9 @@ struct lives_options {
 	bool tell_beats;    /* make EVENT_BEAT at all */
 	void (*event)(void *ctx, const struct event *ev);
 	void *event_ctx;
+	/* Before an agent is forgotten, with its name; NULL: nobody asks. */
+	void (*forgotten)(void *ctx, const struct agent_view *agent);
+	void *forgotten_ctx;
 };
 
 struct lives;

@@ -20,13 +20,14 @@ struct loop {
 	struct event_base *base;
 	struct event *datagrams;
 	struct event *processes;
-	struct event *http;
+	struct event *http[LOOP_HTTP];
 	struct event *signals[LOOP_SIGNALS];
 	struct timer *timer;
 	bool listening; /* to the socket of the beats */
 	bool http_ready;
 	bool ending;
 	bool reload_wanted;
+	uint64_t late_gaps; /* known of */
 };
 
 /* Set by the handler of SIGCONT: we were stopped for a while. */
@@ -161,8 +162,10 @@ loop_open(const struct loop_options *options, struct loop **ret)
 	r = listen_to(l, options->process_fd, on_ready, &l->processes);
 	if (r < 0)
 		goto fail;
-	if (options->http != NULL)
-		r = listen_to(l, http_fd(options->http), on_http, &l->http);
+	for (size_t i = 0; i < LOOP_HTTP && r == 0; i++)
+		if (options->http[i] != NULL)
+			r = listen_to(
+			    l, http_fd(options->http[i]), on_http, &l->http[i]);
 	if (r < 0)
 		goto fail;
 	event_config_free(config);
@@ -188,8 +191,9 @@ loop_close(struct loop *l)
 		event_free(l->datagrams);
 	if (l->processes != NULL)
 		event_free(l->processes);
-	if (l->http != NULL)
-		event_free(l->http);
+	for (size_t i = 0; i < LOOP_HTTP; i++)
+		if (l->http[i] != NULL)
+			event_free(l->http[i]);
 	timer_close(l->timer);
 	if (l->base != NULL)
 		event_base_free(l->base);
@@ -210,10 +214,31 @@ listen_to_datagrams(struct loop *l, bool listen)
 }
 
 static void
-update_gauges(struct loop *l)
+update_gauges(struct loop *l, uint64_t now_ns)
 {
-	l->options.gauges->agents = observer_agents(l->options.observer);
-	l->options.gauges->last_pass_wall_ms = clock_wall_ms();
+	struct metrics_gauges *gauges = l->options.gauges;
+
+	gauges->agents = observer_agents(l->options.observer);
+	gauges->last_pass_wall_ms = clock_wall_ms();
+	gauges->last_pass_ns = now_ns;
+	if (l->options.stats->late_gaps != l->late_gaps) {
+		l->late_gaps = l->options.stats->late_gaps;
+		gauges->late_until_ns =
+		    u64_add_sat(now_ns, LOOP_LATE_S * NS_PER_S);
+	}
+}
+
+/* When HTTP is due without being ready; NS_NEVER where there is none. */
+static uint64_t
+http_due_ns(const struct loop *l, uint64_t now_ns)
+{
+	uint64_t due_ns = NS_NEVER;
+
+	for (size_t i = 0; i < LOOP_HTTP; i++)
+		if (l->options.http[i] != NULL)
+			due_ns = u64_min(
+			    due_ns, http_next_ns(l->options.http[i], now_ns));
+	return due_ns;
 }
 
 /* HTTP comes last in a pass, when it is ready or due. Returns when it is due
@@ -221,23 +246,19 @@ update_gauges(struct loop *l)
 static uint64_t
 serve_http(struct loop *l, uint64_t now_ns)
 {
-	struct stats *stats = l->options.stats;
 	uint64_t end_ns;
 
-	if (l->options.http == NULL)
-		return NS_NEVER;
+	if (!l->http_ready && http_due_ns(l, now_ns) > now_ns)
+		return http_due_ns(l, now_ns);
 	pulse_enter(l->options.pulse, STATS_STAGE_SERVE_PENDING);
-	if (l->http_ready || http_next_ns(l->options.http, now_ns) <= now_ns) {
-		l->http_ready = false;
-		http_serve(l->options.http, now_ns);
-		end_ns = loop_now_ns(&l->clock);
-		stats_histogram_add(&stats->stage[STATS_STAGE_SERVE_PENDING],
-		    u64_sub_sat(end_ns, now_ns));
-		if (u64_sub_sat(end_ns, now_ns) > l->options.scrape_budget_ns)
-			stats->scrape_budget_exceeded++;
-		now_ns = end_ns;
-	}
-	return http_next_ns(l->options.http, now_ns);
+	l->http_ready = false;
+	for (size_t i = 0; i < LOOP_HTTP; i++)
+		if (l->options.http[i] != NULL)
+			http_serve(l->options.http[i], now_ns);
+	end_ns = loop_now_ns(&l->clock);
+	stats_histogram_add(&l->options.stats->stage[STATS_STAGE_SERVE_PENDING],
+	    u64_sub_sat(end_ns, now_ns));
+	return http_due_ns(l, end_ns);
 }
 
 /* What our own watchers want of a pass. Returns when they are due next. */
@@ -287,8 +308,8 @@ loop_run(struct loop *l)
 		observer_pass(l->options.observer, now_ns, stopped);
 		if (observer_has_failed(l->options.observer))
 			return -EPERM;
-		update_gauges(l);
 		now_ns = loop_now_ns(&l->clock);
+		update_gauges(l, now_ns);
 		others_ns = serve_http(l, now_ns);
 		now_ns = loop_now_ns(&l->clock);
 		others_ns = u64_min(others_ns, keep_house(l, now_ns));

@@ -17,11 +17,16 @@
 #include "watch/tell/http.h"
 #include "watch/tell/metrics.h"
 
+enum {
+	LOOP_HTTP = 2,   /* servers */
+	LOOP_LATE_S = 10 /* not ready so long after a gap of our own */
+};
+
 struct loop_options {
 	struct observer *observer;
 	struct health *health;
 	struct pulse *pulse;           /* of this loop, read by others */
-	struct http *http;             /* NULL: none */
+	struct http *http[LOOP_HTTP];  /* NULL: none */
 	struct metrics_gauges *gauges; /* kept current here */
 	struct stats *stats;
 	void (*reload)(void *ctx); /* on SIGHUP, between two passes */
@@ -31,7 +36,6 @@ struct loop_options {
 	enum clock_source clock;
 	uint64_t origin_ns; /* of the clock: the observer's time 0 */
 	uint64_t end_at_ns; /* observer's time; NS_NEVER */
-	uint64_t scrape_budget_ns;
 };
 
 struct loop;

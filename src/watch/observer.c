@@ -63,9 +63,12 @@ on_event(void *ctx, const struct event *ev)
 	struct observer *o = ctx;
 
 	tell_event(o->ports.tell, ev);
-	if (ev->kind == EVENT_STALL)
+	if (ev->kind == EVENT_STALL) {
+		if (ev->due_ns > 0)
+			stats_fine_add(&o->stats->stall_lateness,
+			    u64_sub_sat(clock_now(o), ev->due_ns));
 		ask_recovery(o, ev);
-	else if (ev->kind == EVENT_MISMATCH &&
+	} else if (ev->kind == EVENT_MISMATCH &&
 		 ev->why.mismatch == MISMATCH_NAMESPACE_CONFLICT &&
 		 o->strict_namespace)
 		o->failed = true;
@@ -103,6 +106,9 @@ on_recovery(void *ctx, const struct recovery_record *record)
 {
 	struct observer *o = ctx;
 
+	if (record->outcome == RECOVERY_SPAWNED)
+		stats_fine_add(
+		    &o->stats->recovery_latency, record->latency_ns);
 	tell_recovery(o->ports.tell, record);
 }
 
@@ -134,6 +140,8 @@ open_lives(struct observer *o, const struct options *options, uint64_t now_ns)
 			.scan_window = options->eviction_scan_window,
 			.max_rate_per_s = options->max_beat_rate,
 			.slot_ns = OBSERVER_SLOT_NS,
+			.note_intervals = options->prom_addr.given ||
+					  options->control_socket != NULL,
 			.seed = { o->ports.seed[0], o->ports.seed[1] },
 		},
 		.terms.threshold_ns =
@@ -145,6 +153,8 @@ open_lives(struct observer *o, const struct options *options, uint64_t now_ns)
 		.tell_beats = tell_wants_beats(o->ports.tell),
 		.event = on_event,
 		.event_ctx = o,
+		.forgotten = o->ports.forgotten,
+		.forgotten_ctx = o->ports.forgotten_ctx,
 	};
 
 	return lives_new(&lives, &o->ports.host, o->stats, now_ns, &o->lives);

@@ -48,6 +48,9 @@ struct observer_ports {
 	struct intake_policy policy;
 	uint32_t queue_len; /* datagrams the kernel holds; 0 unknown */
 	struct tell *tell;
+	/* Before an agent is forgotten; NULL: nobody asks. */
+	void (*forgotten)(void *ctx, const struct agent_view *agent);
+	void *forgotten_ctx;
 	const struct rules *rules;
 	/* The recovery command of agents that matched a rule (NULL: none). */
 	const struct act_command *(*command)(

@@ -140,6 +140,10 @@ check_all(const struct options *o, struct options_fault *fault)
 	if (o->prom_token_file != NULL && !o->prom_addr.given)
 		return options_fault_set(
 		    fault, "--prom-token-file: needs --prom-addr");
+	if (o->control_socket != NULL &&
+	    strcmp(o->control_socket, o->socket_path) == 0)
+		return options_fault_set(fault,
+		    "--control-socket: '%s': is --socket", o->control_socket);
 	if (o->prom_addr.given && o->prom_token_file == NULL &&
 	    !options_address_is_loopback(&o->prom_addr))
 		return options_fault_set(fault,

@@ -46,6 +46,7 @@ struct options {
 	const char *heartbeat_file;
 	const char *hw_watchdog;
 	const char *prom_token_file;
+	const char *control_socket;
 	const char *recovery_exec;
 	const char *recovery_exec_file;
 	const char *recovery_cmd;
@@ -84,6 +85,7 @@ struct options {
 	int clock_source;    /* enum clock_source */
 	int export_events;   /* enum options_export_events */
 	int log_format;      /* enum log_format */
+	int agent_series;    /* enum metrics_series */
 	int log_level;       /* enum log_level */
 	int signal_handler_mode;
 	bool allow_cross_namespace;

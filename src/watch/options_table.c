@@ -12,6 +12,7 @@ static const char *const events_choices[] = { "all", "reference", NULL };
 static const char *const format_choices[] = { "plain", "json", NULL };
 static const char *const level_choices[] = { "error", "warn", "info", "debug",
 	NULL };
+static const char *const series_choices[] = { "pid", "name", "none", NULL };
 static const char *const signal_choices[] = { "direct", "libc", NULL };
 
 #define AT(field) .offset = offsetof(struct options, field)
@@ -120,6 +121,10 @@ const struct option_spec options_table[] = {
 	  .help = "serve /metrics, /healthz and /readyz; port 0 is chosen" },
 	TEXT("prom-token-file", prom_token_file, "PATH",
 	    "file with the bearer token, 64 hex digits, mode 0600"),
+	CHOICE("prom-agent-series", agent_series, "WHICH", series_choices, 0,
+	    "series of agents in the metrics"),
+	TEXT("control-socket", control_socket, "PATH",
+	    "serve the same on this Unix socket, to our own user and root"),
 	U32("prom-rate-limit-per-sec", prom_rate_limit_per_sec, "N", 0,
 	    UINT32_MAX, 5, "requests a second of one address; 0: any"),
 	U32("prom-rate-limit-burst", prom_rate_limit_burst, "N", 0, UINT32_MAX,

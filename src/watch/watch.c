@@ -18,8 +18,8 @@
 #include "watch/loop.h"
 #include "watch/options_table.h"
 #include "watch/ports.h"
+#include "watch/serve.h"
 #include "watch/stats.h"
-#include "watch/tell/http.h"
 
 enum {
 	WATCH_QUEUE_LEN_GOOD = 512 /* datagrams; less is worth a warning */
@@ -43,7 +43,7 @@ struct watch {
 	struct act_options act;
 	char *env[OPTIONS_ENV_MAX + 1]; /* --recovery-env, NULL-ended */
 	struct observer *observer;
-	struct http *http;
+	struct serve serve;
 	struct loop *loop;
 };
 
@@ -179,6 +179,8 @@ open_observer(struct watch *w)
 		    unix_in_source(w->unix_in, &w->stats.injected_descriptors),
 		.queue_len = w->facts.queue_len,
 		.tell = w->tell,
+		.forgotten = serve_forgotten(&w->serve),
+		.forgotten_ctx = &w->serve,
 		.rules = &w->setup->config.rules,
 		.command = command_for,
 		.command_ctx = w,
@@ -210,46 +212,16 @@ open_observer(struct watch *w)
 }
 
 static int
+prepare_http(struct watch *w)
+{
+	return serve_prepare(&w->serve, w->options);
+}
+
+static int
 open_http(struct watch *w)
 {
-	const struct options *o = w->options;
-	struct http_options options = {
-		.address = (const struct sockaddr *)&o->prom_addr.storage,
-		.address_len = o->prom_addr.len,
-		.has_token = o->prom_token_file != NULL,
-		.rate_per_s = o->prom_rate_limit_per_sec,
-		.rate_burst = o->prom_rate_limit_burst,
-		.scrape_budget_ns = o->scrape_budget_ms * NS_PER_MS,
-	};
-	struct metrics_source source =
-	    observer_metrics(w->observer, &w->gauges);
-	struct http_fault fault;
-	int r;
-
-	if (!o->prom_addr.given)
-		return 0;
-	if (!http_is_available()) {
-		log_error("--prom-addr: this build has no HTTP");
-		return -EOPNOTSUPP;
-	}
-	memcpy(options.token, w->setup->token, sizeof(options.token));
-	r = http_open(&options, &source, &w->stats, &w->http, &fault);
-	explicit_bzero(options.token, sizeof(options.token));
-	if (r < 0) {
-		log_error("--prom-addr: %s", fault.text);
-		return r;
-	}
-	if (!options.has_token)
-		log_warn("metrics on %s are open to every user of this host: "
-			 "no --prom-token-file",
-		    http_bound_address(w->http));
-	else if (!options_address_is_loopback(&o->prom_addr))
-		log_warn("metrics on %s are reachable from other hosts, "
-			 "without encryption (non-loopback address)",
-		    http_bound_address(w->http));
-	(void)printf("%s\n", http_bound_address(w->http));
-	(void)fflush(stdout);
-	return 0;
+	return serve_open(&w->serve, w->options, w->setup->token, w->observer,
+	    &w->gauges, &w->stats);
 }
 
 /* Put a new setup into force. Nothing here can fail. */
@@ -267,8 +239,8 @@ apply(struct watch *w, struct setup *next)
 	observer_set_policy(w->observer, &policy);
 	observer_set_rules(w->observer, &next->config.rules,
 	    u64_mul_sat(o->threshold_ms, NS_PER_MS));
-	if (w->http != NULL && o->prom_token_file != NULL)
-		http_set_token(w->http, next->token);
+	if (w->serve.prom != NULL && o->prom_token_file != NULL)
+		http_set_token(w->serve.prom, next->token);
 	setup_free(last);
 }
 
@@ -334,7 +306,7 @@ open_loop(struct watch *w)
 		.observer = w->observer,
 		.health = w->health,
 		.pulse = &w->pulse,
-		.http = w->http,
+		.http = { w->serve.prom, w->serve.control },
 		.gauges = &w->gauges,
 		.stats = &w->stats,
 		.intake_fd = unix_in_fd(w->unix_in),
@@ -346,7 +318,6 @@ open_loop(struct watch *w)
 		.end_at_ns = o->shutdown_after_given
 				 ? u64_mul_sat(o->shutdown_after_secs, NS_PER_S)
 				 : NS_NEVER,
-		.scrape_budget_ns = o->scrape_budget_ms * NS_PER_MS,
 	};
 	int r = loop_open(&options, &w->loop);
 
@@ -384,6 +355,7 @@ watch_open(
 	static int (*const steps[])(struct watch * w) = {
 		open_notify,
 		open_socket,
+		prepare_http,
 		open_processes,
 		open_events,
 		open_observer,
@@ -429,8 +401,9 @@ watch_run(struct watch *w)
 		 "metrics %s",
 	    VARTA_VERSION, (long)getpid(), o->socket_path, o->socket_mode,
 	    o->threshold_ms, o->tracker_capacity,
-	    w->http != NULL ? http_bound_address(w->http) : "off");
+	    w->serve.prom != NULL ? http_bound_address(w->serve.prom) : "off");
 	sdnotify_send(&w->notify, "READY=1\n");
+	w->gauges.started = true;
 	r = loop_run(w->loop);
 	if (r < 0)
 		log_error("--strict-namespace-check: an agent of another pid "
@@ -446,9 +419,10 @@ watch_close(struct watch *w)
 	health_close(w->health);
 	sdnotify_send(&w->notify, "STOPPING=1\n");
 	loop_close(w->loop);
-	http_close(w->http);
+	serve_stop(&w->serve);
 	tell_end(w->tell);
 	observer_free(w->observer);
+	serve_close(&w->serve);
 	tell_close(w->tell);
 	process_set_close(w->processes);
 	unix_in_close(w->unix_in);

@@ -75,10 +75,16 @@ def test_metrics_are_text_of_prometheus(watch):
     assert answer.body.startswith(b"# HELP varta_beats_total ")
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-def test_probes_are_answered(watch, path):
-    answer = watch.get(path)
+def is_ready_or_late(answer):
+    """A loaded machine may well have kept the observer from running."""
+    return (answer.status, answer.body) == (200, b"ok\n") or (
+        answer.status == 503 and answer.body.startswith(b"late: "))
+
+
+def test_probes_are_answered(watch):
+    answer = watch.get("/healthz")
     assert (answer.status, answer.body) == (200, b"ok\n")
+    assert is_ready_or_late(watch.get("/readyz"))
 
 
 @pytest.mark.parametrize(
@@ -173,7 +179,7 @@ def test_metrics_are_for_those_who_have_the_token(guarded):
     assert b"varta_" not in answer.body
     # Probes need none.
     assert guarded.get("/healthz").status == 200
-    assert guarded.get("/readyz").status == 200
+    assert is_ready_or_late(guarded.get("/readyz"))
 
 
 @pytest.mark.parametrize(

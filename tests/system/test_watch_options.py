@@ -62,6 +62,8 @@ OTHERS = {
         + ["[::1]", "[127.0.0.1]:1", "127.0.0.1:1 ", "256.0.0.1:1", "[]:1"],
     ),
     "prom-token-file": (["TOKEN"], [""]),
+    "prom-agent-series": (["pid", "name", "none"], ["", "Pid", "pid,name"]),
+    "control-socket": (["PATH"], [""]),
     "recovery-exec": (["/bin/true", "/bin/true a {pid}"], [""]),
     "recovery-exec-file": (["COMMAND"], [""]),
     "recovery-cmd": (["/bin/true 'a b'"], [""]),
