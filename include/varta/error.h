@@ -32,7 +32,13 @@ enum varta_error {
 	VARTA_ERR_CLOSED = -5012,          /* there is no agent */
 	VARTA_ERR_ADDRESS = -5013,         /* an address of no known form */
 	VARTA_ERR_UNSUPPORTED = -5014,     /* not supported by this version */
-	VARTA_ERR_NO_CRASH_HANDLER = -5015 /* none has been installed */
+	VARTA_ERR_NO_CRASH_HANDLER = -5015, /* none has been installed */
+
+	/* The host of a "udp:" address. */
+	VARTA_ERR_HOST_UNKNOWN = -5016, /* no address has this name */
+	VARTA_ERR_HOST_LATER = -5017,   /* no name server answers, now */
+
+	VARTA_ERR_KEY = -5018 /* not one key of 64 hexadecimal digits */
 };
 
 /*

@@ -1,8 +1,8 @@
 /*
  * The agent: a process says that it is alive.
  *
- * A beat is one 32-byte datagram to the observer on this host, sent by one
- * system call. It never blocks, and nothing is allocated after varta_open().
+ * A beat is one 32-byte datagram to the observer, on this host unless it was
+ * asked for by "udp:", sent by one system call. It never blocks, and nothing is allocated after varta_open().
  * The observer may come, go and come back at any time. A fork is noticed: the
  * child beats for itself, on a socket of its own.
  *
@@ -42,16 +42,23 @@ enum varta_outcome {
 };
 
 /*
- * Open an agent. address is "/path" or "unix:/path"; NULL stands for the
- * environment variable VARTA_SOCKET, or /run/varta/varta.sock where that is
- * unset or empty. A path is absolute, so that it means the same after chdir(2).
+ * Open an agent. address is "/path", "unix:/path" or "udp:HOST:PORT"; NULL
+ * stands for the environment variable VARTA_SOCKET, or /run/varta/varta.sock
+ * where that is unset or empty. A path is absolute, so that it means the same
+ * after chdir(2). A number of IPv6 stands in brackets, "udp:[::1]:9000"; a
+ * host name is looked up here, which may take its time, and never again.
  *
- * Succeeds whether or not an observer is there yet. The only allocation of an
- * agent is made here.
+ * Succeeds whether or not an observer is there yet, or a way to its network.
+ * The only allocation of an agent is made here.
+ *
+ * Frames over UDP can be read and forged by anybody on the way; see
+ * <varta/secure.h> for sealed ones. Whether they arrive is not known either:
+ * where the other host says that nobody listens, that ends the next beat as
+ * VARTA_DROPPED_NO_OBSERVER.
  *
  * Returns 0, or with *ret_agent untouched: VARTA_ERR_ADDRESS,
- * VARTA_ERR_UNSUPPORTED ("udp:"), -ENAMETOOLONG, -ENOMEM, or what socket(2)
- * and connect(2) say (-EACCES, -EPROTOTYPE, -EMFILE, ...).
+ * VARTA_ERR_HOST_UNKNOWN, VARTA_ERR_HOST_LATER, -ENAMETOOLONG, -ENOMEM, or what
+ * socket(2) and connect(2) say (-EACCES, -EPROTOTYPE, -EMFILE, ...).
  */
 int varta_open(const char *address, struct varta_agent **ret_agent);
 
@@ -125,8 +132,8 @@ enum varta_crash_signals {
  * number as payload. The handler that was there before runs afterwards, and
  * the process ends as it would have ended (status, core).
  *
- * The frame is sent to the path of the address, so no observer need be there
- * now, and a restarted one is found. A signal that is ignored stays ignored.
+ * The frame is sent to the address, which need not be connected to, so no
+ * observer need be there now, and a restarted one is found. A signal that is ignored stays ignored.
  * Called again, the later address counts; a handler set over ours since then
  * stays in front of it. The calling thread gets a signal stack of its own
  * unless it has one; a stack overflow in any other thread is reported only if

@@ -115,11 +115,7 @@ look_later(struct varta_agent *a, uint64_t now_ns)
 static inline bool
 was_forked(const struct varta_agent *a)
 {
-	uint32_t generation =
-	    atomic_load_explicit(a->lineage.word, memory_order_relaxed);
-
-	return generation != a->generation ||
-	       (a->lineage.compare_pid && (uint32_t)getpid() != a->pid);
+	return !varta__lineage_is(&a->lineage, a->generation, a->pid);
 }
 
 static void
@@ -197,7 +193,8 @@ wants_reconnect(const struct varta_agent *a, int outcome, uint64_t now_ns)
 {
 	if (a->reconnect_after > 0 && a->drops >= a->reconnect_after)
 		return true;
-	return is_gone(outcome) && now_ns >= a->retry_at_ns;
+	return is_gone(outcome) && !a->ops->is_connectionless &&
+	       now_ns >= a->retry_at_ns;
 }
 
 /* What becomes of a frame that was dropped: sent after all over a new
@@ -235,6 +232,24 @@ commit(struct varta_agent *a, uint64_t timestamp, uint64_t nonce)
 	count(&a->sent);
 	if (unlikely(nonce == 0))
 		count(&a->nonce_wraps);
+}
+
+int
+varta_open(const char *address, struct varta_agent **ret_agent)
+{
+	struct varta__endpoint endpoint;
+	struct varta__lineage lineage;
+	int r;
+
+	r = varta__endpoint_parse(address, &endpoint);
+	if (r < 0)
+		return r;
+	r = varta__lineage_open(&lineage);
+	if (r < 0)
+		return r;
+	if (endpoint.addr.any.sa_family == AF_UNIX)
+		return varta__unix_agent_open(&endpoint, &lineage, ret_agent);
+	return varta__udp_agent_open(&endpoint, &lineage, ret_agent);
 }
 
 int

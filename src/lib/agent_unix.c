@@ -39,17 +39,11 @@ static int
 unix_reconnect(void *transport)
 {
 	struct unix_agent *u = transport;
-	const struct varta__endpoint *e = &u->endpoint;
-	int fd, r;
+	int fd;
 
-	fd = varta__endpoint_socket();
+	fd = varta__endpoint_connect(&u->endpoint);
 	if (fd < 0)
 		return fd;
-	if (connect(fd, (const struct sockaddr *)&e->addr, e->len) < 0) {
-		r = -errno;
-		(void)close(fd);
-		return r;
-	}
 	unix_disconnect(u);
 	u->agent.fd = fd;
 	return 0;
@@ -70,25 +64,17 @@ static const struct varta__transport_ops unix_ops = {
 };
 
 int
-varta_open(const char *address, struct varta_agent **ret_agent)
+varta__unix_agent_open(const struct varta__endpoint *endpoint,
+    const struct varta__lineage *lineage, struct varta_agent **ret_agent)
 {
-	struct varta__endpoint endpoint;
-	struct varta__lineage lineage;
 	struct unix_agent *u;
 	int r;
-
-	r = varta__endpoint_parse(address, &endpoint);
-	if (r < 0)
-		return r;
-	r = varta__lineage_open(&lineage);
-	if (r < 0)
-		return r;
 
 	u = calloc(1, sizeof(*u));
 	if (u == NULL)
 		return -ENOMEM;
-	u->endpoint = endpoint;
-	varta__agent_init(&u->agent, &unix_ops, u, &lineage);
+	u->endpoint = *endpoint;
+	varta__agent_init(&u->agent, &unix_ops, u, lineage);
 	r = unix_reconnect(u);
 	if (r < 0 && varta__classify(-r) != VARTA_DROPPED_NO_OBSERVER) {
 		free(u);

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -42,58 +43,105 @@ static struct watched watched[] = {
 
 static pthread_mutex_t install_lock = PTHREAD_MUTEX_INITIALIZER;
 
+struct target {
+	struct varta__endpoint endpoint;
+	struct varta__crash_sealer sealer; /* seal NULL: frames go as they are
+					    */
+};
+
+struct datagram {
+	uint8_t bytes[VARTA__DATAGRAM_MAX];
+	size_t len;
+};
+
 /*
  * An install fills the target that is not in use and then points to it, so a
- * handler sees the old one or the new one. The socket serves every target and
- * is made once. Both outlive every handler.
+ * handler sees the old one or the new one. A socket serves every target of its
+ * family and is made once. Both outlive every handler.
  */
-static struct varta__endpoint targets[2];
-static const struct varta__endpoint *_Atomic target; /* NULL: not installed */
-static _Atomic int crash_fd = -1;
+static struct target targets[2];
+static const struct target *_Atomic target; /* NULL: not installed */
+static _Atomic int unix_fd = -1, inet_fd = -1, inet6_fd = -1;
 static _Atomic uint64_t start_ns;
 static _Atomic uint64_t last_timestamp;
 
+static _Atomic int *
+socket_for(const struct varta__endpoint *e)
+{
+	switch (e->addr.any.sa_family) {
+	case AF_INET:
+		return &inet_fd;
+	case AF_INET6:
+		return &inet6_fd;
+	default:
+		return &unix_fd;
+	}
+}
+
 static int
-send_to(int fd, const struct varta__endpoint *e, const uint8_t *wire)
+send_to(int fd, const struct varta__endpoint *e, const struct datagram *d)
 {
 	ssize_t n;
 
-	n = sendto(fd, wire, VARTA_FRAME_BYTES, MSG_DONTWAIT | MSG_NOSIGNAL,
-	    (const struct sockaddr *)&e->addr, e->len);
-	if (n == VARTA_FRAME_BYTES)
-		return 0;
-	return n < 0 ? -errno : VARTA_ERR_SHORT_WRITE;
+	n = sendto(fd, d->bytes, d->len, MSG_DONTWAIT | MSG_NOSIGNAL,
+	    &e->addr.any, e->len);
+	if (n < 0)
+		return -errno;
+	return (size_t)n == d->len ? 0 : VARTA_ERR_SHORT_WRITE;
 }
 
 /* Over the socket of the install, or over a new one where the program has
  * closed that number behind our back. */
 static int
-send_anyhow(const struct varta__endpoint *e, const uint8_t *wire)
+send_anyhow(const struct varta__endpoint *e, const struct datagram *d)
 {
 	int fd, r;
 
-	r = send_to(atomic_load(&crash_fd), e, wire);
+	r = send_to(atomic_load(socket_for(e)), e, d);
 	if (r != -EBADF && r != -ENOTSOCK)
 		return r;
 
-	fd = varta__endpoint_socket();
+	fd = varta__endpoint_socket(e->addr.any.sa_family);
 	if (fd < 0)
 		return r;
-	r = send_to(fd, e, wire);
+	r = send_to(fd, e, d);
 	(void)close(fd);
 	return r;
+}
+
+/* The datagram of a frame for this target. */
+static int
+wrap(const struct target *t, const struct varta_frame *frame,
+    struct datagram *ret)
+{
+	uint8_t wire[VARTA_FRAME_BYTES];
+	int r;
+
+	r = varta_frame_encode(frame, wire);
+	if (r < 0)
+		return r;
+	if (t->sealer.seal == NULL) {
+		memcpy(ret->bytes, wire, sizeof(wire));
+		ret->len = sizeof(wire);
+		return 0;
+	}
+	r = t->sealer.seal(t->sealer.context, frame, wire, ret->bytes);
+	if (r < 0)
+		return r;
+	ret->len = (size_t)r;
+	return 0;
 }
 
 static int
 send_last_word(uint32_t payload)
 {
-	const struct varta__endpoint *e = atomic_load(&target);
-	uint8_t wire[VARTA_FRAME_BYTES];
+	const struct target *t = atomic_load(&target);
+	struct datagram datagram;
 	struct varta_frame frame;
 	uint64_t elapsed_ns;
 	int r;
 
-	if (e == NULL)
+	if (t == NULL)
 		return VARTA_ERR_NO_CRASH_HANDLER;
 
 	elapsed_ns = u64_sub_sat(varta__clock_ns(), atomic_load(&start_ns));
@@ -105,11 +153,11 @@ send_last_word(uint32_t payload)
 	frame.pid = (uint32_t)getpid();
 	frame.payload = payload;
 	frame.status = VARTA_CRITICAL;
-	r = varta_frame_encode(&frame, wire);
+	r = wrap(t, &frame, &datagram);
 	if (r < 0)
 		return r;
 
-	r = send_anyhow(e, wire);
+	r = send_anyhow(&t->endpoint, &datagram);
 	return r < 0 && r > VARTA_ERR_BAD_MAGIC ? varta__classify(-r) : r;
 }
 
@@ -272,27 +320,29 @@ take_signals(unsigned wanted)
 }
 
 static void
-set_target(const struct varta__endpoint *endpoint)
+set_target(const struct target *wanted)
 {
-	const struct varta__endpoint *in_use = atomic_load(&target);
-	struct varta__endpoint *next = &targets[in_use == &targets[0]];
+	const struct target *in_use = atomic_load(&target);
+	struct target *next = &targets[in_use == &targets[0]];
 
 	if (in_use == NULL)
 		atomic_store(&start_ns, varta__clock_ns());
-	*next = *endpoint;
+	*next = *wanted;
 	atomic_store(&target, next);
 }
 
 static int
-install(const struct varta__endpoint *endpoint, unsigned signals)
+install(const struct target *wanted, unsigned signals)
 {
-	bool is_first = atomic_load(&crash_fd) < 0;
+	_Atomic int *crash_fd = socket_for(&wanted->endpoint);
+	bool is_first = atomic_load(crash_fd) < 0;
 	size_t stack_size = 0;
 	void *stack = NULL;
 	int fd = -1, r;
 
 	if (is_first) {
-		fd = varta__endpoint_socket();
+		fd =
+		    varta__endpoint_socket(wanted->endpoint.addr.any.sa_family);
 		if (fd < 0)
 			return fd;
 	}
@@ -302,20 +352,38 @@ install(const struct varta__endpoint *endpoint, unsigned signals)
 			goto fail;
 	}
 	if (is_first)
-		atomic_store(&crash_fd, fd);
+		atomic_store(crash_fd, fd);
 	r = take_signals(signals);
 	if (r < 0)
 		goto fail;
 
-	set_target(endpoint);
+	set_target(wanted);
 	return 0;
 
 fail:
 	remove_signal_stack(stack, stack_size);
 	if (is_first) {
-		atomic_store(&crash_fd, -1);
+		atomic_store(crash_fd, -1);
 		(void)close(fd);
 	}
+	return r;
+}
+
+int
+varta__crash_install(const struct varta__endpoint *endpoint, unsigned signals,
+    const struct varta__crash_sealer *sealer)
+{
+	struct target wanted = { .endpoint = *endpoint };
+	int r;
+
+	if (signals == 0 || (signals & ~(unsigned)ALL_SIGNALS) != 0)
+		return -EINVAL;
+	if (sealer != NULL)
+		wanted.sealer = *sealer;
+
+	(void)pthread_mutex_lock(&install_lock);
+	r = install(&wanted, signals);
+	(void)pthread_mutex_unlock(&install_lock);
 	return r;
 }
 
@@ -325,16 +393,8 @@ varta_crash_handler_install_signals(const char *address, unsigned signals)
 	struct varta__endpoint endpoint;
 	int r;
 
-	if (signals == 0 || (signals & ~(unsigned)ALL_SIGNALS) != 0)
-		return -EINVAL;
 	r = varta__endpoint_parse(address, &endpoint);
-	if (r < 0)
-		return r;
-
-	(void)pthread_mutex_lock(&install_lock);
-	r = install(&endpoint, signals);
-	(void)pthread_mutex_unlock(&install_lock);
-	return r;
+	return r < 0 ? r : varta__crash_install(&endpoint, signals, NULL);
 }
 
 int

@@ -39,7 +39,8 @@ varta__endpoint_parse(const char *address, struct varta__endpoint *ret)
 	if (address == NULL)
 		address = address_from_environment();
 	if (strncmp(address, UDP_PREFIX, strlen(UDP_PREFIX)) == 0)
-		return VARTA_ERR_UNSUPPORTED;
+		return varta__endpoint_parse_udp(
+		    address + strlen(UDP_PREFIX), ret);
 
 	path = address;
 	if (strncmp(address, UNIX_PREFIX, strlen(UNIX_PREFIX)) == 0)
@@ -48,12 +49,12 @@ varta__endpoint_parse(const char *address, struct varta__endpoint *ret)
 		return VARTA_ERR_ADDRESS;
 
 	n = strlen(path);
-	if (n >= sizeof(ret->addr.sun_path))
+	if (n >= sizeof(ret->addr.un.sun_path))
 		return -ENAMETOOLONG;
 
 	memset(ret, 0, sizeof(*ret));
-	ret->addr.sun_family = AF_UNIX;
-	memcpy(ret->addr.sun_path, path, n + 1);
+	ret->addr.un.sun_family = AF_UNIX;
+	memcpy(ret->addr.un.sun_path, path, n + 1);
 	ret->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n + 1);
 	return 0;
 }
@@ -72,14 +73,14 @@ move_above_standard(int fd)
 }
 
 int
-varta__endpoint_socket(void)
+varta__endpoint_socket(int family)
 {
 	int fd;
 
 #ifdef SOCK_CLOEXEC
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 #else
-	fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+	fd = socket(family, SOCK_DGRAM, 0);
 	if (fd >= 0)
 		(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
 #endif
@@ -90,4 +91,19 @@ varta__endpoint_socket(void)
 	    fd, SOL_SOCKET, SO_NOSIGPIPE, &(int){ 1 }, sizeof(int));
 #endif
 	return fd > STDERR_FILENO ? fd : move_above_standard(fd);
+}
+
+int
+varta__endpoint_connect(const struct varta__endpoint *endpoint)
+{
+	int fd, r;
+
+	fd = varta__endpoint_socket(endpoint->addr.any.sa_family);
+	if (fd < 0)
+		return fd;
+	if (connect(fd, &endpoint->addr.any, endpoint->len) == 0)
+		return fd;
+	r = -errno;
+	(void)close(fd);
+	return r;
 }

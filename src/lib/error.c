@@ -26,9 +26,12 @@ static const char *const own_texts[] = {
 	"unknown status",
 	"the system took only part of a frame",
 	"no agent is open",
-	"address is not /PATH or unix:/PATH",
+	"address is not /PATH, unix:/PATH or udp:HOST:PORT",
 	"address is of a kind that this version does not support",
 	"no crash handler is installed",
+	"host name is not known",
+	"host name cannot be looked up at present",
+	"not one key of 64 hexadecimal digits",
 };
 
 static const char *
@@ -53,7 +56,7 @@ varta_strerror(int code)
 		return varta_outcome_text(code);
 	if (code >= -ERRNO_HIGHEST)
 		return system_text(-code);
-	if (code <= VARTA_ERR_BAD_MAGIC && code >= VARTA_ERR_NO_CRASH_HANDLER)
+	if (code <= VARTA_ERR_BAD_MAGIC && code >= VARTA_ERR_KEY)
 		return own_texts[VARTA_ERR_BAD_MAGIC - code];
 	return "unknown error";
 }

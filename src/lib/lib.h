@@ -1,21 +1,31 @@
 /*
- * Inside libvarta: the agent's rules, and what they stand on. Nothing of this
- * is exported.
+ * Inside libvarta: the agent's rules, and what they stand on.
  *
  *   endpoint   where the observer is, and a socket to reach it
  *   lineage    was this process forked since we last looked?
  *   time       the clock, and timestamps of last words
  *   agent      the rules of a beat, over a transport that tests can script
+ *   udp        datagrams to an observer on another host
+ *   crash      the last word of a process
+ *
+ * libvarta-secure stands on some of these. They are exported for it under a
+ * symbol version of their own, VARTA_PRIVATE_1, and marked VARTA__PRIVATE here;
+ * applications must not use them. The number rises with every change of what
+ * they take or of a struct below, so that the loader refuses two libraries
+ * that do not fit.
  */
 #ifndef LIB_LIB_H
 #define LIB_LIB_H
 
+#include <netinet/in.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <varta/frame.h>
 #include <varta/varta.h>
@@ -26,25 +36,41 @@
 #define MSG_NOSIGNAL 0 /* macOS: the socket has SO_NOSIGPIPE instead */
 #endif
 
+#define VARTA__PRIVATE __attribute__((visibility("default")))
+
 /* Endpoint. */
 
 struct varta__endpoint {
-	struct sockaddr_un addr;
+	union {
+		struct sockaddr any;
+		struct sockaddr_un un;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} addr;
 	socklen_t len;
 };
 
 /*
- * Parse an address as varta_open() takes it, NULL included. 0, or with *ret
- * untouched VARTA_ERR_ADDRESS, VARTA_ERR_UNSUPPORTED or -ENAMETOOLONG.
+ * Parse an address as varta_open() takes it, NULL included. The host of a
+ * "udp:" address is looked up, which may block and allocate. 0, or with *ret
+ * untouched VARTA_ERR_ADDRESS, -ENAMETOOLONG, VARTA_ERR_HOST_UNKNOWN,
+ * VARTA_ERR_HOST_LATER, or -errno of the look-up.
  */
-int varta__endpoint_parse(const char *address, struct varta__endpoint *ret);
+VARTA__PRIVATE int varta__endpoint_parse(
+    const char *address, struct varta__endpoint *ret);
+
+/* The same for what stands behind "udp:"; host and port. */
+int varta__endpoint_parse_udp(const char *text, struct varta__endpoint *ret);
 
 /*
- * A datagram socket that is close-on-exec and raises no SIGPIPE, above the
- * three standard descriptors, so that what others print never becomes a
- * datagram. Returns it, or -errno. Async-signal-safe.
+ * A datagram socket for addresses of this family, close-on-exec and without
+ * SIGPIPE, above the three standard descriptors, so that what others print
+ * never becomes a datagram. Returns it, or -errno. Async-signal-safe.
  */
-int varta__endpoint_socket(void);
+int varta__endpoint_socket(int family);
+
+/* Such a socket, connected. Returns it, or -errno. */
+int varta__endpoint_connect(const struct varta__endpoint *endpoint);
 
 /* Lineage. */
 
@@ -61,11 +87,22 @@ struct varta__lineage {
 
 /* The lineage of this process; memory for it is never given back. 0 or
  * -errno, *ret untouched. */
-int varta__lineage_open(struct varta__lineage *ret);
+VARTA__PRIVATE int varta__lineage_open(struct varta__lineage *ret);
 
 /* The generation of this process; a new one when the word was wiped. Never 0,
  * and never the same in a process and its descendants. */
-uint32_t varta__lineage_generation(const struct varta__lineage *lineage);
+VARTA__PRIVATE uint32_t varta__lineage_generation(
+    const struct varta__lineage *lineage);
+
+/* Is this still the process that had this generation and number? */
+static inline bool
+varta__lineage_is(
+    const struct varta__lineage *lineage, uint32_t generation, uint32_t pid)
+{
+	return atomic_load_explicit(lineage->word, memory_order_relaxed) ==
+		   generation &&
+	       (!lineage->compare_pid || (uint32_t)getpid() == pid);
+}
 
 /* Time. */
 
@@ -105,19 +142,24 @@ int varta__terminal_timestamp(
 
 /* Errors are -errno. None of these may block, or allocate. */
 struct varta__transport_ops {
-	/* Send one frame; the number of bytes that were taken, or an error. */
+	/* Send one frame. VARTA_FRAME_BYTES when it was taken whole, in
+	 * whatever form; another number when a part was; or an error. */
 	int (*send)(void *transport, const uint8_t frame[VARTA_FRAME_BYTES]);
 
 	/* Connect anew. On an error the old connection is still in use. */
 	int (*reconnect)(void *transport);
 
-	/* Let the connection go. The next sends give -ENOENT. */
+	/* Let the connection go: no later send uses it. */
 	void (*disconnect)(void *transport);
 
 	/* Disconnect and free the transport, with the agent inside it. */
 	void (*free)(void *transport);
 
 	uint64_t (*now_ns)(void *transport); /* NULL: varta__clock_ns() */
+
+	/* That nobody listens says nothing of the connection, which need not
+	 * be made anew for it. */
+	bool is_connectionless;
 };
 
 /* What a beat reads and writes comes first: two cache lines. */
@@ -149,11 +191,67 @@ struct varta_agent {
 };
 
 /* Make an agent of zeroed memory. Everything is borrowed until free(). */
-void varta__agent_init(struct varta_agent *agent,
+VARTA__PRIVATE void varta__agent_init(struct varta_agent *agent,
     const struct varta__transport_ops *ops, void *transport,
     const struct varta__lineage *lineage);
 
 /* What a failed send means: VARTA_DROPPED_*, or -error. error is an errno. */
 int varta__classify(int error);
+
+/* Agents of each kind of endpoint, which must be of that kind. 0, or with
+ * *ret_agent untouched -errno. */
+int varta__unix_agent_open(const struct varta__endpoint *endpoint,
+    const struct varta__lineage *lineage, struct varta_agent **ret_agent);
+int varta__udp_agent_open(const struct varta__endpoint *endpoint,
+    const struct varta__lineage *lineage, struct varta_agent **ret_agent);
+
+/* UDP. */
+
+struct varta__udp {
+	struct varta__endpoint endpoint;
+	int fd; /* connected, or -1 */
+};
+
+/* Connect to an endpoint that is an address of the internet. Without a way to
+ * it (network not up yet) the first send that finds one connects. 0 or
+ * -errno; the descriptor is then -1. */
+VARTA__PRIVATE int varta__udp_open(
+    struct varta__udp *udp, const struct varta__endpoint *endpoint);
+
+/*
+ * Send a datagram without waiting. Where the own address has gone, or there was
+ * no way to the peer, connects anew and tries once more. The number of bytes
+ * that were taken, or -errno with nothing sent.
+ */
+VARTA__PRIVATE int varta__udp_send(
+    struct varta__udp *udp, const uint8_t *datagram, size_t n);
+
+/* A new socket, and with it a new port of ours. 0, or -errno with the old one
+ * in use. */
+VARTA__PRIVATE int varta__udp_reconnect(struct varta__udp *udp);
+
+/* Close. May be called again. */
+VARTA__PRIVATE void varta__udp_close(struct varta__udp *udp);
+
+/* Crash. */
+
+enum { VARTA__DATAGRAM_MAX = 64 };
+
+/*
+ * What makes the datagram of a last word from its frame, which is given in both
+ * forms. Async-signal-safe; any number of threads may call it at the same
+ * time. Returns the length of out, or a negative code: nothing is sent then.
+ */
+struct varta__crash_sealer {
+	int (*seal)(const void *context, const struct varta_frame *frame,
+	    const uint8_t wire[VARTA_FRAME_BYTES],
+	    uint8_t out[VARTA__DATAGRAM_MAX]);
+	const void *context; /* lives as long as the process */
+};
+
+/* varta_crash_handler_install_signals(), for an address that has been parsed.
+ * sealer is copied; NULL: the frame is sent as it is. */
+VARTA__PRIVATE int varta__crash_install(const struct varta__endpoint *endpoint,
+    unsigned signals, const struct varta__crash_sealer *sealer);
 
 #endif

@@ -226,7 +226,7 @@ install_at_bad_addresses(const struct fixture *f)
 	path[0] = '/';
 	path[sizeof(path) - 1] = '\0';
 	must(varta_crash_handler_install("x") == VARTA_ERR_ADDRESS);
-	must(varta_crash_handler_install("udp:h:1") == VARTA_ERR_UNSUPPORTED);
+	must(varta_crash_handler_install("udp:h") == VARTA_ERR_ADDRESS);
 	must(varta_crash_handler_install(path) == -ENAMETOOLONG);
 	must(varta_crash_handler_install_signals(f->path, 0) == -EINVAL);
 	must(varta_crash_handler_install_signals(f->path, 4) == -EINVAL);

@@ -110,6 +110,9 @@ decode_counter(int error)
 	case VARTA_ERR_ADDRESS:
 	case VARTA_ERR_UNSUPPORTED:
 	case VARTA_ERR_NO_CRASH_HANDLER:
+	case VARTA_ERR_HOST_UNKNOWN:
+	case VARTA_ERR_HOST_LATER:
+	case VARTA_ERR_KEY:
 		break;
 	}
 	/* The decoder gives nothing else for a frame of the right length. */
