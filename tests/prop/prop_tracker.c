@@ -235,6 +235,7 @@ judge(struct run *r, const struct tracker_due *due)
 	assert_true(herd_deadline_ns(a) <= r->now_ns);
 	assert_int_equal(due->last_seen_ns, a->last_seen_ns);
 	assert_int_equal(due->threshold_ns, a->threshold_ns);
+	assert_int_equal(due->deadline_ns, herd_deadline_ns(a));
 	if (one_in(10)) {
 		at_ns = r->now_ns + prng_below(&prng, NS_PER_S);
 		tracker_defer(r->tracker, due->slot, at_ns);

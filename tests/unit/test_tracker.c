@@ -347,6 +347,30 @@ a_stronger_origin_repairs_the_slot(void **state)
 }
 
 static void
+the_time_between_beats_is_noted_when_it_is_asked_for(void **state)
+{
+	const struct tracker_options options = { .note_intervals = true };
+	struct beat b = tracked_beat(5, 2, 2000);
+	uint64_t noted = 0;
+	uint32_t slot;
+	size_t i;
+
+	(void)state;
+	tracked_fini(&t);
+	tracked_init(&t, &options);
+	slot = tracked_add(&t, 5, 0);
+	assert_int_equal(tracked_put(&t, slot, &b, 512), TRACKER_ACCEPTED);
+	assert_int_equal(tracked_put(&t, slot, &b, 600), TRACKER_OUT_OF_ORDER);
+	b.nonce = 3;
+	b.status = AGENT_DEGRADED;
+	assert_int_equal(tracked_put(&t, slot, &b, 1024), TRACKER_ACCEPTED);
+	for (i = 0; i < STATS_FINE_BUCKETS; i++)
+		noted += t.stats.beat_interval.buckets[i];
+	assert_int_equal(noted, 2);
+	assert_int_equal(t.stats.beat_interval.sum_1024ns, NS_PER_MS);
+}
+
+static void
 beats_of_a_process_that_has_ended_follow_the_same_rules(void **state)
 {
 	uint32_t slot = tracked_add(&t, 5, 0);
@@ -386,6 +410,7 @@ main(void)
 		TEST(a_terminal_frame_is_an_edge_once),
 		TEST(a_weaker_origin_is_a_conflict),
 		TEST(a_stronger_origin_repairs_the_slot),
+		TEST(the_time_between_beats_is_noted_when_it_is_asked_for),
 		TEST(beats_of_a_process_that_has_ended_follow_the_same_rules),
 	};
 

@@ -8,8 +8,7 @@
 enum {
 	CAPACITY_MAX = 1 << 24,
 	LINE_BYTES = 64,
-	GUESSES =
-	    4 /* entries that idmap_guess() reads; nine in ten are there */
+	GUESSES = 4 /* entries that idmap_guess() reads */
 };
 
 /*

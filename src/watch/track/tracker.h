@@ -78,8 +78,9 @@ uint32_t tracker_find(const struct tracker *t, uint64_t id);
 /* Ask for the memory that tracker_find(id) will need. */
 void tracker_prefetch(const struct tracker *t, uint64_t id);
 
-/* Then, for all of a batch: ask for the record that tracker_beat() will need.
- * To be called when what tracker_prefetch() has asked for may have come. */
+/* A second round over the batch, when what tracker_prefetch() has asked for may
+ * have come: ask for the records that tracker_beat() will need. Does nothing
+ * for a table so small that it is at hand anyway. */
 void tracker_prefetch_record(const struct tracker *t, uint64_t id);
 
 /* True when the process behind the slot is known to have ended: the next beat
