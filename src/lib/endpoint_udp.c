@@ -57,7 +57,7 @@ split(const char *text, struct host_port *ret)
 }
 
 static int
-lookup_error(int error)
+lookup_error(int error, const struct host_port *hp)
 {
 	switch (error) {
 	case EAI_AGAIN:
@@ -67,7 +67,8 @@ lookup_error(int error)
 	case EAI_SYSTEM:
 		return errno > 0 ? -errno : -EIO;
 	default:
-		return VARTA_ERR_HOST_UNKNOWN;
+		return hp->is_bracketed ? VARTA_ERR_ADDRESS
+					: VARTA_ERR_HOST_UNKNOWN;
 	}
 }
 
@@ -120,8 +121,7 @@ varta__endpoint_parse_udp(const char *text, struct varta__endpoint *ret)
 	}
 	r = getaddrinfo(hp.host, hp.port, &hints, &list);
 	if (r != 0)
-		return hp.is_bracketed && r == EAI_NONAME ? VARTA_ERR_ADDRESS
-							  : lookup_error(r);
+		return lookup_error(r, &hp);
 
 	chosen = choose(list);
 	memset(ret, 0, sizeof(*ret));
