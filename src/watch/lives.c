@@ -60,6 +60,12 @@ lives_prefetch(const struct lives *l, const struct beat *beat)
 	tracker_prefetch(l->tracker, beat->id);
 }
 
+void
+lives_prefetch_record(const struct lives *l, const struct beat *beat)
+{
+	tracker_prefetch_record(l->tracker, beat->id);
+}
+
 enum tracker_outcome
 lives_beat(struct lives *l, const struct beat *beat, uint64_t now_ns)
 {

@@ -69,8 +69,10 @@ int lives_new(const struct lives_options *options,
 /* Closes every pidfd. Takes NULL. */
 void lives_free(struct lives *l);
 
-/* Ask for the memory that lives_beat() will need. */
+/* Ask for the memory that lives_beat() will need: once for all beats of a
+ * batch, then, when that may have come, for their records. */
 void lives_prefetch(const struct lives *l, const struct beat *beat);
+void lives_prefetch_record(const struct lives *l, const struct beat *beat);
 
 /*
  * A beat that was admitted. TRACKER_RATE_LIMITED: its agent beats too often

@@ -280,6 +280,8 @@ drain(struct observer *o, uint64_t now_ns)
 		for (size_t i = 0; i < batch->n_beats; i++)
 			lives_prefetch(o->lives, &batch->beats[i]);
 		for (size_t i = 0; i < batch->n_beats; i++)
+			lives_prefetch_record(o->lives, &batch->beats[i]);
+		for (size_t i = 0; i < batch->n_beats; i++)
 			take_beat(o, &batch->beats[i], now_ns);
 		for (size_t i = 0; i < batch->n_faults; i++)
 			take_fault(o, &batch->faults[i], now_ns);
