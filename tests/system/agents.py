@@ -296,9 +296,16 @@ class Agent:
         return answer["error"]
 
     def beat(self, *args, **fields):
-        """One beat, which must be sent. Returns its nonce."""
-        problem = self.try_beat(*args, **fields)
-        assert problem is None, problem
+        """One beat, which must be sent; where the queue is full it is tried
+        again. Returns its nonce."""
+        problem = []
+
+        def tried():
+            problem[:] = [self.try_beat(*args, **fields)]
+            return problem != ["EAGAIN"]
+
+        wait_for(tried, what=f"room for a beat of agent {self.pid}")
+        assert problem == [None], problem
         return self.last_nonce
 
     def send_raw(self, data):
