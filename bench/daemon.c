@@ -61,6 +61,9 @@ command_line(const struct support_options *support,
 		argv[n++] = "--prom-rate-limit-per-sec";
 		argv[n++] = "0";
 	}
+	for (size_t i = 0; options->more != NULL && options->more[i] != NULL;
+	     i++)
+		argv[n++] = options->more[i];
 	argv[n] = NULL;
 }
 

@@ -18,6 +18,7 @@ struct daemon_options {
 	int cpu;           /* -1: anywhere */
 	bool metrics;
 	bool events; /* write an event file */
+	const char *const *more; /* further words, NULL-ended; or NULL */
 };
 
 struct daemon {

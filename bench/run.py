@@ -36,6 +36,8 @@ RESULTS = {
         "stall past its deadline and slot / bare timerfd"),
     "exit_notice_vs_pidfd": (
         "exit", 1.5, "SIGKILL to exit line / bare pidfd in epoll"),
+    "mass_stall_4096_ms": (
+        "mass", 1.5, "recovery of a mass stall / as many bare posix_spawn(3)"),
     "track_vs_lookup": ("track", 1.3, "beat in the tracker / bare look-up"),
     "table_bytes_per_agent": ("track", 128, "memory of the agent table"),
     "rss_kib": ("idle", None, "resident memory of the daemon"),
