@@ -3,6 +3,7 @@
 #   make run     see it work: an observer, three workers, a hang, a crash
 #   make test    run every test
 #   make         build;  make bench;  make install DESTDIR=... PREFIX=/usr
+#   make deb     packages for Debian, in build/deb
 #
 # Debian packages that are missing are installed first (.ci/packages says which
 # and why).
@@ -12,7 +13,7 @@ PREFIX ?= /usr/local
 SECONDS ?= 0
 CC ?= cc
 
-.PHONY: all build run test bench install format clean
+.PHONY: all build run test bench install deb format clean
 
 all: build
 
@@ -40,6 +41,19 @@ bench: build
 install: build
 	@meson configure $(BUILD) -Dprefix=$(PREFIX) >/dev/null
 	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --quiet
+
+# From a copy of the tree, since a package is built where debian/ is.
+deb:
+	@.ci/install build ci
+	@rm -rf $(BUILD)/deb
+	@mkdir -p $(BUILD)/deb/varta
+	@tar -c --exclude=.git --exclude='./build*' --exclude=./run \
+	    --exclude=./$(BUILD) . | tar -x -C $(BUILD)/deb/varta
+	@cp -r dist/debian $(BUILD)/deb/varta/debian
+	@cd $(BUILD)/deb/varta && env -u MAKEFLAGS -u MFLAGS \
+	    dpkg-buildpackage -b -us -uc >../build.log 2>&1 || \
+	    { tail -n 30 ../build.log; exit 1; }
+	@ls $(BUILD)/deb/*.deb
 
 format:
 	@git ls-files '*.c' '*.h' | xargs clang-format -i

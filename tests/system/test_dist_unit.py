@@ -5,47 +5,20 @@ line is run as it stands."""
 import pathlib
 import pwd
 import re
-import signal
 
 import pytest
 
 import support
 import units
-from support import Agent, wait_for
-from units import DIST, UNIT, Unit, needs, on_own_host, run
-from watching import NOBODY, can_have_network, needs_root, with_queue_of
-
-
-class Service(support.Observer):
-    """The unit's observer on a prepared host."""
-
-    def __init__(self, folder, unit, environment=None):
-        super().__init__(folder)
-        self.unit = unit
-        argv = [support.WATCH, *unit.argv(environment)[1:]]
-        self.socket_path = pathlib.Path(argv[argv.index("--socket") + 1])
-        self.argv = unit.launcher(argv)
-        # The folder of NOTIFY_SOCKET is the manager's, and open to all.
-        self.folder.chmod(0o777)
-
-    def launch(self):
-        super().launch()
-        (self.folder / "notify").chmod(0o777)
-        return self
-
-
-@pytest.fixture
-def service(folder):
-    made = []
-
-    def start(environment=None, unit=None):
-        made.append(Service(folder, unit or Unit(), environment))
-        return made[-1].start()
-
-    yield start
-    for one in made:
-        print(one.log())
-        one.close()
+from support import Agent
+from units import DIST, UNIT, Service, Unit, needs, on_own_host, run
+from watching import (
+    NOBODY,
+    can_have_network,
+    needs_root,
+    wait_metric,
+    with_queue_of,
+)
 
 
 @needs("systemd-analyze")
@@ -104,81 +77,46 @@ def test_with_the_kernel_setting_the_queue_is_long_enough(observer):
 
 @needs("setpriv", "systemd-sysusers", "systemd-analyze", "ip", "sysctl")
 @on_own_host
-def test_the_unit_starts_as_shipped_and_does_its_work(folder, service):
+def test_the_unit_starts_as_shipped_and_does_its_work(folder):
     pytest.importorskip("seccomp", reason="not installed: python3-seccomp")
     unit = Unit()
     units.prepare_host(folder, unit)
-    watch = service()
-    assert "max_dgram_qlen" not in watch.log()
-
-    status = pathlib.Path(f"/proc/{watch.pid}/status").read_text()
     varta = pwd.getpwnam("varta")
-    assert f"Uid:\t{varta.pw_uid}\t{varta.pw_uid}\t" in status
-    for line in ("CapBnd:\t" + "0" * 16, "NoNewPrivs:\t1", "Seccomp:\t2"):
-        assert line in status
+    with Service(folder, unit) as watch:
+        assert "max_dgram_qlen" not in watch.log()
+        status = pathlib.Path(f"/proc/{watch.pid}/status").read_text()
+        for line in (
+            f"Uid:\t{varta.pw_uid}\t{varta.pw_uid}\t",
+            "CapBnd:\t" + "0" * 16,
+            "NoNewPrivs:\t1",
+            "Seccomp:\t2",
+        ):
+            assert line in status
 
-    # Whom it accepts as shipped: root, and who has the group varta.
-    with Agent(watch.socket_path) as root, Agent(
-        watch.socket_path, uid=NOBODY, gid=varta.pw_gid
-    ) as member, Agent(watch.socket_path, uid=NOBODY, gid=NOBODY) as other:
-        root.beat()
-        member.beat()
-        assert other.try_beat() == "EACCES"
-        wait_for(
-            lambda: watch.metrics().value("varta_watch_pids_tracked") == 2,
-            what="two agents",
-        )
-        root.kill()
-        member.exit(0)
-        wait_for(
-            lambda: watch.metrics().value("varta_leaves_total") == 1
-            and watch.metrics().value("varta_exits_total") == 1,
-            what="the end of both",
-        )
-    assert watch.metrics().value("varta_unix_queue_length") == 512
+        # Whom it accepts as shipped: root, and who has the group varta.
+        with Agent(watch.socket_path) as root, Agent(
+            watch.socket_path, uid=NOBODY, gid=varta.pw_gid
+        ) as member, Agent(
+            watch.socket_path, uid=NOBODY, gid=NOBODY
+        ) as other:
+            root.beat()
+            member.beat()
+            assert other.try_beat() == "EACCES"
+            wait_metric(watch, "varta_watch_pids_tracked", 2)
+            root.kill()
+            member.exit(0)
+            wait_metric(watch, "varta_exits_total", 1)
+        assert watch.metrics().value("varta_unix_queue_length") == 512
 
-    # systemctl reload, and stop.
-    reload = re.sub(r"\$MAINPID", str(watch.pid), unit["ExecReload"])
-    run(*reload.split())
-    watch.wait_notice("RELOADING=1")
-    watch.wait_notice("READY=1")
-    assert watch.metrics().value("varta_watch_pids_tracked") is not None
-    assert watch.stop() == 0
+        # systemctl reload, and stop.
+        reload = unit["ExecReload"].replace("$MAINPID", str(watch.pid))
+        run(*reload.split())
+        watch.wait_notice("RELOADING=1")
+        watch.wait_notice("READY=1")
+        assert watch.get("/readyz").status == 200
+        watch.wait_notice("WATCHDOG=1")
+        assert watch.stop() == 0
     assert pathlib.Path("/var/lib/varta/audit.log").stat().st_size > 0
-
-
-@needs("setpriv", "systemd-sysusers", "systemd-analyze", "ip", "sysctl")
-@on_own_host
-def test_recovery_under_the_unit_may_signal_once_it_is_allowed_to(
-    folder, service
-):
-    pytest.importorskip("seccomp", reason="not installed: python3-seccomp")
-    unit = Unit()
-    units.prepare_host(folder, unit)
-    drop_in = re.search(
-        r"CapabilityBoundingSet=CAP_KILL\n.*?AmbientCapabilities=CAP_KILL",
-        UNIT.read_text(),
-        re.S,
-    )
-    assert drop_in
-    words = "--threshold-ms 100 --allow-uid nobody --socket-mode 0666"
-    kill = words + " --recovery-exec 'kill -KILL {pid}'"
-
-    watch = service({"VARTA_WATCH": kill})
-    with Agent(watch.socket_path, uid=NOBODY, gid=NOBODY) as hangs:
-        hangs.beat()
-        wait_for(
-            lambda: "ended with exit code 1" in watch.log(),
-            what="a command that may not signal",
-        )
-    watch.stop()
-
-    unit.settings["CapabilityBoundingSet"] = ["CAP_KILL"]
-    unit.settings["AmbientCapabilities"] = ["CAP_KILL"]
-    watch = service({"VARTA_WATCH": kill}, unit)
-    with Agent(watch.socket_path, uid=NOBODY, gid=NOBODY) as hangs:
-        hangs.beat()
-        assert hangs.reap() == -signal.SIGKILL
 
 
 def test_the_environment_file_shows_what_the_unit_has():

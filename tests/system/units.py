@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from support import ROOT, WATCH
+from support import ROOT, WATCH, Observer
 
 DIST = ROOT / "dist"
 UNIT = DIST / "systemd" / "varta-watch.service"
@@ -224,3 +224,38 @@ def prepare_host(folder, unit):
             *("-m", unit[f"{setting}DirectoryMode"]),
             pathlib.Path(parent, unit[f"{setting}Directory"]),
         )
+
+
+def make_writable(folder, *tops):
+    """What is written below these folders is seen here alone."""
+    store = pathlib.Path(folder, "overlay")
+    store.mkdir()
+    run("mount", "-t", "tmpfs", "none", store)
+    for n, top in enumerate(tops):
+        upper, work = store / f"upper{n}", store / f"work{n}"
+        upper.mkdir()
+        work.mkdir()
+        run(
+            *("mount", "-t", "overlay", "none", top, "-o"),
+            f"lowerdir={top},upperdir={upper},workdir={work}",
+        )
+
+
+class Service(Observer):
+    """The unit's observer on a prepared host."""
+
+    def __init__(self, folder, unit, environment=None):
+        watchdog_usec = int(unit["WatchdogSec"]) * 1_000_000
+        super().__init__(
+            folder, environment={"WATCHDOG_USEC": str(watchdog_usec)}
+        )
+        argv = [WATCH, *unit.argv(environment)[1:]]
+        self.socket_path = pathlib.Path(argv[argv.index("--socket") + 1])
+        self.argv = unit.launcher(argv)
+        # The folder of NOTIFY_SOCKET is the manager's, and open to all.
+        self.folder.chmod(0o777)
+
+    def launch(self):
+        super().launch()
+        (self.folder / "notify").chmod(0o777)
+        return self
