@@ -26,6 +26,7 @@ enum {
 	ROUNDS = 15,
 	BEATS = 1 << 20, /* in a round, at least */
 	BEATS_QUICK = 1 << 16,
+	PART = 1 << 16, /* of a round, in beats */
 	DUE = 64,
 	FIRST_PID = 2,
 	THRESHOLD_S = 3,
@@ -95,63 +96,89 @@ take_batch(const struct field *f, uint32_t i, struct beat *beats)
 	return n;
 }
 
-static double
-look_up_all(const struct field *f)
+/* Look the senders of a part of the round up. Returns the time taken. */
+static uint64_t
+look_up(const struct field *f, uint32_t from, uint32_t to)
 {
 	struct beat beats[SUPPORT_BATCH] = { 0 };
 	uint32_t i, k, n;
 	uint64_t sum = 0, start;
 
 	start = cpu_ns();
-	for (i = 0; i < f->n_beats; i += n) {
+	for (i = from; i < to; i += n) {
 		n = take_batch(f, i, beats);
 		for (k = 0; k < n; k++)
 			sum += tracker_find(f->tracker, beats[k].id);
 	}
 	start = cpu_ns() - start;
-	if (sum / f->n_beats >= f->n_agents)
+	if (sum / (to - from) >= f->n_agents)
 		support_die("an agent was not found");
-	return (double)start / f->n_beats;
+	return start;
 }
 
-/* Look once in each millisecond that has begun since from_ns. */
+/* Look once in each millisecond that has begun since the last time. */
 static inline uint64_t
-look_at_deadlines(const struct field *f, uint64_t from_ns)
+look_at_deadlines(const struct field *f, uint64_t now_ns)
 {
-	uint64_t at_ns = (from_ns / NS_PER_MS + 1) * NS_PER_MS, stalled = 0;
+	uint64_t at_ns = (f->now_ns / NS_PER_MS + 1) * NS_PER_MS, stalled = 0;
 	struct tracker_due due[DUE];
 
-	for (; at_ns <= f->now_ns; at_ns += NS_PER_MS)
+	for (; at_ns <= now_ns; at_ns += NS_PER_MS)
 		stalled += tracker_due(f->tracker, at_ns, due, DUE);
 	return stalled;
 }
 
-static double
-beat_all(struct field *f)
+/* And now they beat. Returns the time taken. */
+static uint64_t
+beat(struct field *f, uint32_t from, uint32_t to)
 {
 	struct beat beats[SUPPORT_BATCH] = { 0 };
-	uint64_t begin = f->seconds * NS_PER_S, before_ns, start, bad = 0;
+	uint64_t begin = f->seconds * NS_PER_S, now_ns, start, stalled = 0;
+	unsigned refused = 0;
 	uint32_t i, k, n, slot;
 
 	for (k = 0; k < SUPPORT_BATCH; k++)
 		beats[k].origin = ORIGIN_KERNEL_ATTESTED;
 	start = cpu_ns();
-	for (i = 0; i < f->n_beats; i += n) {
+	for (i = from; i < to; i += n) {
 		n = take_batch(f, i, beats);
-		before_ns = f->now_ns;
-		f->now_ns = begin + i * NS_PER_S / f->n_agents;
+		now_ns = begin + i * NS_PER_S / f->n_agents;
 		for (k = 0; k < n; k++) {
 			slot = tracker_find(f->tracker, beats[k].id);
-			bad += tracker_beat(f->tracker, slot, &beats[k],
-				   f->now_ns) != TRACKER_ACCEPTED;
+			refused |= (unsigned)tracker_beat(
+			    f->tracker, slot, &beats[k], now_ns);
 		}
-		bad += look_at_deadlines(f, before_ns);
+		stalled += look_at_deadlines(f, now_ns);
+		f->now_ns = now_ns;
 	}
 	start = cpu_ns() - start;
+	if (refused != TRACKER_ACCEPTED || stalled != 0)
+		support_die("an agent stalled, or a beat was refused");
+	return start;
+}
+
+/*
+ * A round: look-ups and beats alternate, in parts of whole seconds, so that
+ * both see the same machine. Returns nanoseconds a beat, and in *ret_floor
+ * nanoseconds a look-up.
+ */
+static double
+go_round(struct field *f, double *ret_floor)
+{
+	uint32_t part = PART / f->n_agents * f->n_agents, from, to;
+	uint64_t floor = 0, subject = 0;
+
+	if (part == 0)
+		part = f->n_agents;
+	draw_order(f);
+	for (from = 0; from < f->n_beats; from = to) {
+		to = f->n_beats - from > part ? from + part : f->n_beats;
+		floor += look_up(f, from, to);
+		subject += beat(f, from, to);
+	}
 	f->seconds += f->n_beats / f->n_agents;
-	if (bad != 0)
-		support_die("%ju beats went wrong", (uintmax_t)bad);
-	return (double)start / f->n_beats;
+	*ret_floor = (double)floor / f->n_beats;
+	return (double)subject / f->n_beats;
 }
 
 static struct tracker_options
@@ -191,6 +218,7 @@ field_init(struct field *f, uint32_t n_agents, uint32_t n_beats)
 {
 	const struct tracker_options options = options_for(n_agents);
 	uint32_t seconds = (n_beats + n_agents - 1) / n_agents;
+	double floor;
 
 	*f = (struct field){ .n_agents = n_agents };
 	prng_seed(&f->prng, n_agents);
@@ -204,10 +232,8 @@ field_init(struct field *f, uint32_t n_agents, uint32_t n_beats)
 	join_all(f);
 	f->now_ns = NS_PER_S;
 	f->seconds = 1;
-	while (f->seconds < WARM_UP_S) {
-		draw_order(f);
-		(void)beat_all(f);
-	}
+	while (f->seconds < WARM_UP_S)
+		(void)go_round(f, &floor);
 }
 
 static void
@@ -238,9 +264,7 @@ measure(
 
 	field_init(&f, n_agents, o->quick ? BEATS_QUICK : BEATS);
 	for (round = 0; round < o->rounds; round++) {
-		draw_order(&f);
-		floor = look_up_all(&f);
-		subject = beat_all(&f);
+		subject = go_round(&f, &floor);
 		sample_round(s, subject, floor);
 	}
 	field_fini(&f);

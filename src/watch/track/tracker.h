@@ -101,10 +101,10 @@ bool tracker_is_gone(const struct tracker *t, uint32_t slot);
  *
  * Order. A terminal frame must have a greater timestamp than the last. Any
  * other must have a greater nonce, but for a wrap from the highest 2^20 to the
- * lowest, and for a new session: a lower nonce with a lower timestamp, from a
- * process that the kernel names or from a socket that nobody but its mode
- * protects; over a network, any nonce after a silence of the threshold, as
- * long as no start time is known.
+ * lowest, and for a new session: one that the intake knows of; a lower nonce
+ * with a lower timestamp, from a process that the kernel names or from a socket
+ * that nobody but its mode protects; over a network, any nonce after a silence
+ * of the threshold, as long as no start time is known.
  *
  * A beat that is not accepted changes nothing but a counter.
  */

@@ -64,6 +64,8 @@ is_new_session(const struct tracker *t, uint32_t slot, const struct beat *beat,
 {
 	const struct table_hot *h = &t->hot[slot];
 
+	if (beat->is_anew)
+		return true;
 	/*
 	 * The kernel names the process, or nobody does and anyone who may
 	 * write to the socket may forge any beat: nothing is lost by
