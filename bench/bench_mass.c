@@ -42,8 +42,14 @@ count_lines(FILE *log, const char *word)
 	unsigned n = 0;
 
 	clearerr(log);
-	while (fgets(line, sizeof(line), log) != NULL)
+	while (fgets(line, sizeof(line), log) != NULL) {
+		if (strchr(line, '\n') == NULL) {
+			/* Not all of it is there yet. */
+			(void)fseek(log, -(long)strlen(line), SEEK_CUR);
+			break;
+		}
 		n += strstr(line, word) != NULL;
+	}
 	return n;
 }
 
@@ -125,7 +131,7 @@ static void
 set_up(struct scene *s, const struct support_options *options)
 {
 	static const char *const recovery[] = { "--recovery-exec", "/bin/true",
-		"--recovery-debounce-ms", "0", NULL };
+		"--recovery-debounce-ms", "0", "--log-level", "debug", NULL };
 	const struct daemon_options what = {
 		.threshold_ms = THRESHOLD_MS,
 		.capacity = AGENTS,
