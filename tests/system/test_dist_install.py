@@ -3,12 +3,9 @@ else."""
 
 import os
 import re
-import shutil
-import subprocess
 
 import pytest
 
-import support
 from support import ROOT, short_folder
 from units import run
 
@@ -82,7 +79,8 @@ def test_everything_goes_where_it_belongs(installed):
         f"usr/share/man/man{path.suffix[1:]}/{path.name}"
         for path in (ROOT / "man").glob("*.[1-8]")
     }
-    unit = {n for n in found if n.endswith("lib/systemd/system/varta-watch.service")}
+    unit_name = "lib/systemd/system/varta-watch.service"
+    unit = {name for name in found if name.endswith(unit_name)}
     assert len(unit) == 1
     others = {
         "usr/bin/varta",
@@ -107,7 +105,8 @@ def test_the_unit_starts_the_program_that_was_installed(installed):
     other = destination.with_name("other")
     make_install(build, other, "/opt/varta")
     unit = other / "opt/varta/lib/systemd/system/varta-watch.service"
-    assert "\nExecStart=/opt/varta/bin/varta-watch --socket" in unit.read_text()
+    start = "\nExecStart=/opt/varta/bin/varta-watch --socket"
+    assert start in unit.read_text()
     assert (other / "opt/varta/bin/varta-watch").exists()
     assert {name.split("/")[0] for name in files_under(other)} == {"opt"}
 

@@ -1,5 +1,5 @@
-"""docs/operations.md: what it shows is run, in its order, on a host of its own;
-its tables of alerts and log lines say what there is."""
+"""docs/operations.md: what it shows is run, in its order, on a host of its
+own; its tables of alerts and log lines say what there is."""
 
 import json
 import os
@@ -131,6 +131,21 @@ def test_every_example_does_what_the_page_says(folder):
 
 @needs_host
 @on_own_host
+def test_the_installation_in_the_readme(folder):
+    make_host(folder)
+    text = (ROOT / "README.md").read_text()
+    script = re.search(r"^## Install\n\n```sh\n(.*?)```", text, re.S | re.M)[1]
+    first, *prepare, last = script.splitlines()
+    assert first == "make && make install PREFIX=/usr"
+    shell("\n".join(prepare))
+    assert pathlib.Path("/run/varta").owner() == "varta"
+    # There is no service manager here that would start it.
+    assert last == "systemctl enable --now varta-watch"
+    run("systemctl", "--root=/", "enable", "varta-watch")
+
+
+@needs_host
+@on_own_host
 def test_the_units_of_the_page_are_good(folder):
     make_host(folder)
     units_folder = pathlib.Path("/etc/systemd/system")
@@ -144,7 +159,6 @@ def test_the_units_of_the_page_are_good(folder):
         "varta-watch.service",
     ):
         assert run("systemd-analyze", "verify", "--man=no", name) == ""
-    run("systemctl", "--root=/", "enable", "varta-watch")
     run("systemctl", "--root=/", "enable", "varta-restart@ingest.path")
 
 
@@ -258,7 +272,8 @@ def sources():
 
 def parts(line):
     """What a line says in any case, cut at values and punctuation."""
-    found = re.split(r"\b[A-Z]+\b(?!_)|%[0-9.*]*[a-z]*|\"[^\"]*\"|[,:;()'=]", line)
+    values = r'\b[A-Z]+\b|%[0-9.*]*[a-z]*|"[^"]*"'
+    found = re.split(rf"{values}|[,:;()'=]", line)
     return [part.strip() for part in found if len(part.strip()) > 4]
 
 

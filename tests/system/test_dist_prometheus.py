@@ -18,8 +18,8 @@ from watching import METRICS, held, wait_metric
 
 DOCUMENTS = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
 
-# What the scrape itself adds; and a process's number.
-FREE_LABELS = {"job", "instance", "pid"}
+# What the scrape itself adds; and who a process is.
+FREE_LABELS = {"job", "instance", "pid", "name"}
 
 # Panels that show what is not there while all is well.
 EMPTY_WHEN_WELL = {"Datagrams that are no frames", "Refused"}
