@@ -23,6 +23,8 @@ import tempfile
 # each with a limit of its own. Results that two programs share are merged.
 RESULTS = {
     "beat_vs_send": ("beat", 1.08, "varta_beat() / bare send(2)"),
+    "sealed_beat_vs_floor": (
+        "sealed_beat", 1.10, "sealed varta_beat() / sealing and send(2)"),
     "beat_live_vs_blocked": (
         "live", 0.20, "varta_beat() into the daemon / send(2) to a sleeper"),
     "ingest_vs_recv": (
