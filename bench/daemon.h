@@ -17,7 +17,7 @@ struct daemon_options {
 	uint32_t capacity; /* 0: the daemon's default */
 	int cpu;           /* -1: anywhere */
 	bool metrics;
-	bool events; /* write an event file */
+	bool events;             /* write an event file */
 	const char *const *more; /* further words, NULL-ended; or NULL */
 };
 

@@ -1,6 +1,7 @@
 #include "watch/commands.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,22 +46,29 @@ static int
 take_for_all(
     struct commands *c, const struct options *o, struct options_fault *fault)
 {
-	char text[SECRET_BYTES];
-	int r;
-
 	if (o->recovery_cmd != NULL)
 		return take(&c->all, "--recovery-cmd", o->recovery_cmd,
 		    "inline", command_split_quoted, fault);
 	if (o->recovery_exec != NULL)
 		return take(&c->all, "--recovery-exec", o->recovery_exec,
 		    "inline", command_split_blanks, fault);
-	if (o->recovery_exec_file == NULL)
+	return 0;
+}
+
+int
+commands_read_file(struct commands *c, const struct options *options,
+    struct options_fault *fault)
+{
+	const char *path = options->recovery_exec_file;
+	char text[SECRET_BYTES];
+	int r;
+
+	if (path == NULL)
 		return 0;
-	r = secret_read(
-	    "--recovery-exec-file", o->recovery_exec_file, text, fault);
+	r = secret_read("--recovery-exec-file", path, text, fault);
 	if (r == 0)
-		r = take(&c->all, "--recovery-exec-file", text,
-		    o->recovery_exec_file, command_split_blanks, fault);
+		r = take(&c->all, "--recovery-exec-file", text, path,
+		    command_split_blanks, fault);
 	explicit_bzero(text, sizeof(text));
 	return r;
 }
@@ -82,11 +90,14 @@ commands_new(const struct options *options, const struct rules *rules,
 	c->given = options_has_recovery(options);
 	for (size_t i = 0; i < rules->n && r == 0; i++) {
 		const struct rule *rule = &rules->list[i];
+		char label[RULES_NAME_BYTES + 32];
 
 		if (rule->recovery_exec == NULL)
 			continue;
 		c->given = true;
-		r = take(&c->by_rule[i], rule->name, rule->recovery_exec,
+		(void)snprintf(label, sizeof(label),
+		    "agent '%s': recovery_exec", rule->name);
+		r = take(&c->by_rule[i], label, rule->recovery_exec,
 		    "configuration", command_split_blanks, fault);
 	}
 	if (r < 0) {

@@ -14,13 +14,16 @@
 
 struct commands;
 
-/*
- * Read what options and rules ask for, the file of --recovery-exec-file
- * included. 0, -ENOMEM, or -errno with fault filled in.
- */
+/* What options and rules have in them, without the file of
+ * --recovery-exec-file. 0, -EINVAL or -E2BIG (not a command) or -ENOMEM, with
+ * fault filled in. */
 int commands_new(const struct options *options, const struct rules *rules,
     struct commands **ret, struct options_fault *fault);
 void commands_free(struct commands *c); /* takes NULL */
+
+/* Read the file, where there is one. 0, or -errno with fault filled in. */
+int commands_read_file(struct commands *c, const struct options *options,
+    struct options_fault *fault);
 
 /* Whether there is any command at all. */
 bool commands_are_given(const struct commands *c);

@@ -30,6 +30,10 @@ struct reading {
 
 static struct reading *current;
 
+/* Stands behind the last line: the parser takes the end of the file for that
+ * of a section, but knows this key at the top only. */
+#define END_KEY "\1end"
+
 /* Only the first fault is told; it has the line. */
 static int
 fail(cfg_t *cfg, const char *key, const char *reason)
@@ -52,7 +56,9 @@ on_parser_error(cfg_t *cfg, const char *format, va_list args)
 	char reason[256];
 
 	(void)vsnprintf(reason, sizeof(reason), format, args);
-	(void)fail(cfg, "", reason);
+	(void)fail(cfg, "",
+	    strstr(reason, END_KEY) != NULL ? "the file ends inside a section"
+					    : reason);
 }
 
 /* A copy that lives as long as the configuration; NULL when there is no room.
@@ -276,7 +282,7 @@ make_parser(void)
 		CFG_STR("recovery_exec", NULL, CFGF_NODEFAULT),
 		CFG_END(),
 	};
-	cfg_opt_t opts[CONFIG_KEYS_MAX + 2];
+	cfg_opt_t opts[CONFIG_KEYS_MAX + 3];
 	size_t n = 0;
 	cfg_t *cfg;
 
@@ -297,6 +303,7 @@ make_parser(void)
 			    current->keys[i], NULL, CFGF_NODEFAULT);
 		opts[n - 1].validcb = on_option;
 	}
+	opts[n++] = (cfg_opt_t)CFG_STR(END_KEY, NULL, CFGF_NODEFAULT);
 	opts[n] = (cfg_opt_t)CFG_SEC(
 	    "agent", agent, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
 	opts[n++].validcb = on_agent;
@@ -307,34 +314,46 @@ make_parser(void)
 	return cfg;
 }
 
+/* The whole file and END_KEY, on the heap. */
 static int
-open_file(const char *path, FILE **ret, struct options_fault *fault)
+load(const char *path, char **ret, struct options_fault *fault)
 {
+	static const char end[] = "\n" END_KEY " = 1\n";
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	char *text = NULL;
 	struct stat st;
+	ssize_t n;
+	int r;
 
-	if (fd < 0)
-		return options_fault_set(
-		    fault, "%s: %s", path, strerror(errno));
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-		fd_close(&fd);
-		return options_fault_set(fault, "%s: not a regular file", path);
-	}
-	if ((st.st_uid != geteuid() && st.st_uid != 0) ||
-	    (st.st_mode & 022) != 0) {
-		fd_close(&fd);
-		return options_fault_set(fault,
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		r = options_fault_set(fault, "%s: %s", path, strerror(errno));
+	} else if (!S_ISREG(st.st_mode) || st.st_size > CONFIG_FILE_BYTES) {
+		r = options_fault_set(fault,
+		    S_ISREG(st.st_mode) ? "%s: larger than a mebibyte"
+					: "%s: not a regular file",
+		    path);
+	} else if ((st.st_uid != geteuid() && st.st_uid != 0) ||
+		   (st.st_mode & 022) != 0) {
+		r = options_fault_set(fault,
 		    "%s: must belong to uid %u or to root and be writable by "
 		    "its owner alone (uid %u, mode %04o)",
 		    path, (unsigned)geteuid(), (unsigned)st.st_uid,
 		    (unsigned)st.st_mode & 07777);
+	} else if ((text = malloc(CONFIG_FILE_BYTES + sizeof(end))) == NULL) {
+		r = options_fault_set(fault, "%s: out of memory", path);
+	} else if ((n = fd_read_full(fd, text, CONFIG_FILE_BYTES)) < 0) {
+		r = options_fault_set(fault, "%s: %s", path, strerror((int)-n));
+	} else if (memchr(text, '\0', (size_t)n) != NULL) {
+		r = options_fault_set(fault, "%s: is not text", path);
+	} else {
+		memcpy(text + n, end, sizeof(end));
+		*ret = text;
+		text = NULL;
+		r = 0;
 	}
-	*ret = fdopen(fd, "r");
-	if (*ret == NULL) {
-		fd_close(&fd);
-		return options_fault_set(fault, "%s: out of memory", path);
-	}
-	return 0;
+	free(text);
+	fd_close(&fd);
+	return r;
 }
 
 void
@@ -355,12 +374,12 @@ config_read(const char *path, struct options *options, struct config *config,
 		.config = config,
 		.fault = fault,
 	};
-	FILE *file = NULL;
+	char *text = NULL;
 	cfg_t *cfg;
 	int r;
 
 	config_init(config);
-	r = open_file(path, &file, fault);
+	r = load(path, &text, fault);
 	if (r < 0)
 		return r;
 	current = &reading;
@@ -369,7 +388,8 @@ config_read(const char *path, struct options *options, struct config *config,
 		(void)options_fault_set(fault, "%s: out of memory", path);
 		reading.failed = true;
 	} else {
-		if (cfg_parse_fp(cfg, file) != CFG_SUCCESS && !reading.failed) {
+		if (cfg_parse_buf(cfg, text) != CFG_SUCCESS &&
+		    !reading.failed) {
 			(void)options_fault_set(
 			    fault, "%s: cannot be read", path);
 			reading.failed = true;
@@ -377,6 +397,6 @@ config_read(const char *path, struct options *options, struct config *config,
 		(void)cfg_free(cfg);
 	}
 	current = NULL;
-	(void)fclose(file);
+	free(text);
 	return reading.failed ? -EINVAL : 0;
 }

@@ -23,7 +23,8 @@
 #include "watch/rules.h"
 
 enum {
-	CONFIG_TEXT_BYTES = 65536 /* of all text values */
+	CONFIG_FILE_BYTES = 1 << 20, /* the largest file */
+	CONFIG_TEXT_BYTES = 65536    /* of all text values */
 };
 
 /* What was read; options may point into it. */

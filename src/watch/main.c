@@ -47,7 +47,7 @@ main(int argc, char *argv[])
 		    "varta-watch: %s\n"
 		    "varta-watch: see 'varta-watch --help'\n",
 		    fault.text);
-		return r == -EINVAL ? EXIT_CONFIGURATION : EXIT_FAILURE;
+		return r == -ENOMEM ? EXIT_FAILURE : EXIT_CONFIGURATION;
 	}
 	if (setup->options.help)
 		options_print_help(stdout);

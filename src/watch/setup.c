@@ -20,6 +20,9 @@ setup_new(int argc, char *const argv[], struct setup **ret,
 		return -ENOMEM;
 	}
 	r = options_parse(argc, argv, &s->config, &s->options, fault);
+	if (r == 0)
+		r = commands_new(
+		    &s->options, &s->config.rules, &s->commands, fault);
 	if (r < 0) {
 		setup_free(s);
 		return r;
@@ -65,7 +68,7 @@ setup_read(struct setup *s, struct options_fault *fault)
 
 	if (r < 0)
 		return r;
-	return commands_new(&s->options, &s->config.rules, &s->commands, fault);
+	return commands_read_file(s->commands, &s->options, fault);
 }
 
 static bool

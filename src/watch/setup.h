@@ -17,12 +17,12 @@ struct setup {
 	struct options options;
 	struct config config;
 	uint8_t token[HTTP_TOKEN_BYTES];
-	struct commands *commands; /* NULL until setup_read() */
+	struct commands *commands;
 };
 
 /*
  * Command line and configuration file; argv must outlive the setup. 0, -EINVAL
- * (their fault: exit code 2) or -ENOMEM, with fault filled in.
+ * or -E2BIG (their fault: exit code 2) or -ENOMEM, with fault filled in.
  */
 int setup_new(int argc, char *const argv[], struct setup **ret,
     struct options_fault *fault);

@@ -13,6 +13,7 @@
 #include "base/util.h"
 #include "varta/version.h"
 #include "watch/health.h"
+#include "watch/host/priority.h"
 #include "watch/host/sdnotify.h"
 #include "watch/intake/unix_in.h"
 #include "watch/loop.h"
@@ -380,6 +381,7 @@ watch_open(
 	w->clock.source = (enum clock_source)setup->options.clock_source;
 	w->clock.origin_ns = clock_now_ns(w->clock.source);
 	(void)fd_raise_limit();
+	(void)priority_go_first();
 	for (size_t i = 0; i < ARRAY_SIZE(steps) && r == 0; i++)
 		r = steps[i](w);
 	if (r < 0) {

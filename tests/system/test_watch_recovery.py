@@ -189,7 +189,7 @@ def test_what_only_a_shell_can_do_is_refused(folder, text):
     command = ["--socket", folder / "s", "--threshold-ms", HOUR_MS]
     for check in ([], ["--check"]):
         code, out, err = run_watch(*check, *command, "--recovery-cmd", text)
-        assert (code, out) == (1, "")
+        assert (code, out) == (2, "")
         [line] = err.splitlines()
         assert line.startswith("varta-watch: --recovery-cmd: ")
     assert not (folder / "s").exists()
