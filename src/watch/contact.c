@@ -70,9 +70,10 @@ retire(struct lives *l, uint32_t slot, uint64_t now_ns)
 
 void
 contact_look_up(
-    const struct lives *l, uint32_t pid, uint32_t uid, struct contact *ret)
+    const struct lives *l, uint64_t id, uint32_t uid, struct contact *ret)
 {
 	const struct rules *rules = l->options.rules;
+	uint32_t pid = (uint32_t)id;
 	char comm[16], exe[256] = "", cgroup[256] = "";
 	struct rule_facts facts = {
 		.comm = comm,
@@ -82,13 +83,15 @@ contact_look_up(
 	};
 	const struct rule *rule;
 
+	*ret = (struct contact){ .terms = l->options.terms };
+	if (id >> 32 != 0)
+		return;
 	l->host.name(l->host.ctx, pid, comm, sizeof(comm));
 	if (rules->want_exe)
 		l->host.exe(l->host.ctx, pid, exe, sizeof(exe));
 	if (rules->want_unit)
 		l->host.cgroup(l->host.ctx, pid, cgroup, sizeof(cgroup));
 	rule = rules_match(rules, &facts);
-	*ret = (struct contact){ .terms = l->options.terms };
 	(void)snprintf(ret->name, sizeof(ret->name), "%s",
 	    rule != NULL ? rule->name : comm);
 	if (rule == NULL)
@@ -111,7 +114,7 @@ join(struct lives *l, const struct beat *beat, struct identity *identity,
 	bool did_evict = false;
 	uint32_t slot;
 
-	contact_look_up(l, beat->pid, beat->uid, &contact);
+	contact_look_up(l, beat->id, beat->uid, &contact);
 	slot = tracker_join(l->tracker, beat, identity, &contact.terms, now_ns,
 	    &evicted, &did_evict);
 	if (did_evict) {
@@ -138,7 +141,7 @@ join(struct lives *l, const struct beat *beat, struct identity *identity,
 		return TRACKER_ACCEPTED;
 	if (identity->gone) {
 		(void)life_end(l, slot, life_end_unknown, now_ns);
-	} else if (beat->origin != ORIGIN_SOCKET_MODE_ONLY ||
+	} else if (beat->origin == ORIGIN_KERNEL_ATTESTED ||
 		   identity->start_ticks != 0) {
 		life->flags |= LIFE_NO_PIDFD;
 		l->n_no_pidfd++;

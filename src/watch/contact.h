@@ -17,7 +17,8 @@
 enum tracker_outcome contact_beat(
     struct lives *l, const struct beat *beat, uint64_t now_ns);
 
-/* What the rules of now say of a process. */
+/* What the rules of now say of an agent. Rules are about processes of this
+ * host: an agent of another one matches none and has no name. */
 struct contact {
 	struct agent_terms terms;
 	char name[LIVES_NAME_BYTES];
@@ -25,6 +26,6 @@ struct contact {
 };
 
 void contact_look_up(
-    const struct lives *l, uint32_t pid, uint32_t uid, struct contact *ret);
+    const struct lives *l, uint64_t id, uint32_t uid, struct contact *ret);
 
 #endif

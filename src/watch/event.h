@@ -43,6 +43,9 @@ struct beat {
 	uint32_t gid;
 	uint8_t status; /* enum agent_status, never AGENT_STALLED */
 	uint8_t origin; /* enum origin */
+	/* The intake knows that its sender has begun anew: what was known of
+	 * the order of its beats holds no longer. */
+	bool is_anew;
 };
 
 /* Who a process is, beyond its number. Found at first contact. */

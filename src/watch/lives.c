@@ -216,7 +216,7 @@ lives_set_rules(struct lives *l, const struct rules *rules,
 		/* Of a process that is gone nothing new can be learnt. */
 		if (view.gone)
 			continue;
-		contact_look_up(l, view.pid, view.uid, &contact);
+		contact_look_up(l, view.id, view.uid, &contact);
 		memcpy(life->name, contact.name, sizeof(life->name));
 		life->rule = contact.rule;
 		tracker_set_terms(l->tracker, i, &contact.terms, now_ns);

@@ -31,6 +31,13 @@ enum stats_out_of_order {
 	STATS_OUT_OF_ORDER_COUNT
 };
 
+/* Why an authentic frame of a new session was not taken. */
+enum stats_session {
+	STATS_SESSION_MEMORY_FULL = 0, /* no room to remember it */
+	STATS_SESSION_TOO_OFTEN,       /* its sender begins too many */
+	STATS_SESSION_COUNT
+};
+
 enum stats_limited {
 	STATS_LIMITED_PER_PID = 0,
 	STATS_LIMITED_GLOBAL,
@@ -182,6 +189,10 @@ struct stats {
 	uint64_t secure_replay_refused;
 	uint64_t sender_state_full;
 	uint64_t secure_aead_attempts;
+	uint64_t session_refused[STATS_SESSION_COUNT];
+	uint64_t state_errors; /* sessions that could not be written down */
+
+	uint64_t v01_frames; /* of version 1, refused ones included */
 };
 
 /* Add one duration. */

@@ -119,7 +119,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.n_allowed_gids = 1,
 		.pid_max = PID_MAX,
 		.refuse_pid_zero = true };
-	struct intake_source source = { take, &in, false };
+	struct intake_source source = { .take = take, .ctx = &in };
 	size_t i, from = 0;
 
 	if (size == 0)

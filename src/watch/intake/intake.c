@@ -7,6 +7,7 @@
 #include <varta/frame.h>
 
 #include "base/util.h"
+#include "watch/intake/v01.h"
 
 _Static_assert(INTAKE_FRAME_BYTES == VARTA_FRAME_BYTES, "one length");
 
@@ -120,6 +121,57 @@ decode_counter(int error)
 	return STATS_DECODE_COUNT;
 }
 
+static int
+decode(struct intake *in, const struct datagram *d, bool named,
+    struct varta_frame *ret)
+{
+	if (unlikely(in->policy.accept_v01) && named && v01_is(d->bytes)) {
+		in->stats->v01_frames++;
+		return v01_decode(d->bytes, ret);
+	}
+	return varta_frame_decode(d->bytes, INTAKE_FRAME_BYTES, ret);
+}
+
+static enum origin
+origin_of(const struct intake_source *source, bool named)
+{
+	if (named)
+		return ORIGIN_KERNEL_ATTESTED;
+	if (!source->is_network)
+		return ORIGIN_SOCKET_MODE_ONLY;
+	return source->is_vouched ? ORIGIN_OPERATOR_ATTESTED
+				  : ORIGIN_NETWORK_UNVERIFIED;
+}
+
+static uint32_t
+pid_max(const struct intake *in)
+{
+	return in->source.is_network ? INTAKE_NETWORK_PID_MAX
+				     : in->policy.pid_max;
+}
+
+static void
+add_beat(struct intake *in, const struct datagram *d, bool named,
+    const struct varta_frame *frame, struct intake_batch *ret)
+{
+	const struct intake_source *source = &in->source;
+	struct beat *beat = &ret->beats[ret->n_beats];
+
+	*beat = (struct beat){
+		.id = (uint64_t)source->id << 32 | frame->pid,
+		.nonce = frame->nonce,
+		.timestamp = frame->timestamp,
+		.pid = frame->pid,
+		.payload = frame->payload,
+		.uid = source->attested ? d->uid : UINT32_MAX,
+		.gid = source->attested ? d->gid : UINT32_MAX,
+		.status = frame->status,
+		.origin = (uint8_t)origin_of(source, named),
+	};
+	if (source->judge == NULL || source->judge(source->ctx, d, beat))
+		ret->n_beats++;
+}
+
 static void
 take_frame(struct intake *in, const struct datagram *d, bool named,
     struct intake_batch *ret)
@@ -129,7 +181,7 @@ take_frame(struct intake *in, const struct datagram *d, bool named,
 	uint32_t uid = in->source.attested ? d->uid : UINT32_MAX;
 	int r;
 
-	r = varta_frame_decode(d->bytes, INTAKE_FRAME_BYTES, &frame);
+	r = decode(in, d, named, &frame);
 	if (unlikely(r < 0)) {
 		s->decode_errors[decode_counter(r)]++;
 		add_fault(ret, EVENT_DECODE, r, 0, uid);
@@ -140,29 +192,19 @@ take_frame(struct intake *in, const struct datagram *d, bool named,
 		add_fault(ret, EVENT_MISMATCH, 0, frame.pid, uid);
 		return;
 	}
-	if (unlikely(!named && frame.pid > in->policy.pid_max)) {
+	if (unlikely(!named && frame.pid > pid_max(in))) {
 		s->pid_above_max++;
 		return;
 	}
-
-	ret->beats[ret->n_beats++] = (struct beat){
-		.id = frame.pid, /* source 0: this host */
-		.nonce = frame.nonce,
-		.timestamp = frame.timestamp,
-		.pid = frame.pid,
-		.payload = frame.payload,
-		.uid = uid,
-		.gid = in->source.attested ? d->gid : UINT32_MAX,
-		.status = frame.status,
-		.origin =
-		    named ? ORIGIN_KERNEL_ATTESTED : ORIGIN_SOCKET_MODE_ONLY,
-	};
+	add_beat(in, d, named, &frame, ret);
 }
 
 static void
 take_datagram(
     struct intake *in, const struct datagram *d, struct intake_batch *ret)
 {
+	if ((d->flags & DATAGRAM_DROPPED) != 0)
+		return;
 	if (unlikely((d->flags & DATAGRAM_CTRUNC) != 0)) {
 		in->stats->ctrl_truncated++;
 		add_fault(ret, EVENT_CTRUNC, -EBADMSG, 0, d->uid);
@@ -204,4 +246,6 @@ intake_take(struct intake *in, struct intake_batch *ret)
 	ret->n_taken = (size_t)n;
 	for (i = 0; i < n; i++)
 		take_datagram(in, &in->datagrams[i], ret);
+	if (in->source.settle != NULL)
+		in->source.settle(in->source.ctx);
 }

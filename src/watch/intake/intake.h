@@ -19,13 +19,16 @@
 enum {
 	INTAKE_BATCH = 64, /* datagrams taken by one system call */
 	INTAKE_FRAME_BYTES = 32,
-	INTAKE_POLICY_IDS = 64 /* --allow-uid and --allow-gid, each */
+	INTAKE_POLICY_IDS = 64, /* --allow-uid and --allow-gid, each */
+	/* The highest pid of any host: Linux has none above. */
+	INTAKE_NETWORK_PID_MAX = 4194304
 };
 
 /* What a source delivers: bytes and what the kernel says of their sender. */
 enum datagram_flags {
 	DATAGRAM_HAS_CREDENTIALS = 1u << 0,
-	DATAGRAM_CTRUNC = 1u << 1, /* control data was cut off */
+	DATAGRAM_CTRUNC = 1u << 1,  /* control data was cut off */
+	DATAGRAM_DROPPED = 1u << 2, /* by the source, which has counted it */
 };
 
 struct datagram {
@@ -35,6 +38,7 @@ struct datagram {
 	uint32_t uid;
 	uint32_t gid;
 	uint32_t flags;
+	uint32_t mark; /* the source's own, for judge() */
 };
 
 /*
@@ -43,11 +47,20 @@ struct datagram {
  *
  * Returns how many (fewer than max: nothing more is queued), or -errno when
  * the call itself failed.
+ *
+ * judge(), where there is one, has the last word on a frame that passed all
+ * checks, and may fill in more of its beat; false: dropped, counted by the
+ * source. settle(), where there is one, ends a batch before it is handed on.
  */
 struct intake_source {
 	int (*take)(void *ctx, struct datagram *ret, size_t max);
+	bool (*judge)(void *ctx, const struct datagram *d, struct beat *beat);
+	void (*settle)(void *ctx);
 	void *ctx;
-	bool attested; /* the kernel names senders on this source */
+	bool attested;   /* the kernel names senders on this source */
+	bool is_network; /* they may be on any host */
+	bool is_vouched; /* the operator vouches for the network */
+	uint32_t id;     /* upper half of identities; 0 is this host */
 };
 
 /* Who may beat, besides the observer's own uid. */
@@ -59,6 +72,7 @@ struct intake_policy {
 	size_t n_allowed_gids;
 	uint32_t pid_max;     /* highest pid of this system */
 	bool refuse_pid_zero; /* a kernel pid of 0 is not to be believed */
+	bool accept_v01;      /* version 1, from senders the kernel names */
 };
 
 /* A datagram, or a receive call, that came to nothing and is worth an event.

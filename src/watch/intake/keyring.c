@@ -1,0 +1,416 @@
+#include "watch/intake/keyring.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <sodium.h>
+
+#include "base/bytes.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "base/util.h"
+#include "secure/hkdf.h"
+
+enum {
+	WAYS = 4, /* places that a pid may have among the derived keys */
+	SETS = KEYRING_AGENTS / WAYS,
+	PID_AT = 4 /* in a frame */
+};
+
+static const char white[] = " \t\r\n";
+
+/* A derived key; pid 0 is none. */
+struct agent {
+	uint32_t pid;
+	uint8_t key[KEYRING_KEY_BYTES];
+};
+
+/* Everything, so that all secrets are in one block. */
+struct keyring {
+	size_t n_shared;
+	bool has_master;
+	bool is_locked;
+	uint32_t master_source;
+	uint32_t shared_sources[KEYRING_SHARED_MAX];
+	uint8_t shared[KEYRING_SHARED_MAX][KEYRING_KEY_BYTES];
+	uint8_t master[KEYRING_KEY_BYTES];
+	uint8_t next_way[SETS]; /* whose turn it is to give way */
+	struct agent agents[SETS][WAYS];
+	char text[KEYRING_FILE_BYTES];
+};
+
+static int fault_set(struct keyring_fault *fault, int r, const char *format,
+    ...) __attribute__((format(printf, 3, 4)));
+
+static int
+fault_set(struct keyring_fault *fault, int r, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(fault->text, sizeof(fault->text), format, args);
+	va_end(args);
+	return r;
+}
+
+/* The line without white space at its ends. */
+static char *
+trim(char *line, size_t *len)
+{
+	while (*len > 0 && strchr(white, line[*len - 1]) != NULL)
+		--*len;
+	while (*len > 0 && strchr(white, *line) != NULL) {
+		line++;
+		--*len;
+	}
+	return line;
+}
+
+int
+keyring_parse_shared(char *text, size_t len, uint8_t (*keys)[KEYRING_KEY_BYTES],
+    size_t max, size_t *n, char *why, size_t size)
+{
+	size_t at = 0, number = 0;
+
+	while (at < len) {
+		const char *end = memchr(text + at, '\n', len - at);
+		size_t n_line =
+		    end != NULL ? (size_t)(end - text) - at : len - at;
+		char *line = text + at;
+
+		at += n_line + (end != NULL);
+		number++;
+		line = trim(line, &n_line);
+		if (n_line == 0 || *line == '#')
+			continue;
+		if (*n == max) {
+			(void)snprintf(why, size,
+			    "line %zu: more than %zu shared keys in all",
+			    number, (size_t)KEYRING_SHARED_MAX);
+			return -EINVAL;
+		}
+		if (text_hex_to_bytes(
+			line, n_line, keys[*n], KEYRING_KEY_BYTES) < 0) {
+			(void)snprintf(why, size,
+			    "line %zu: must be a key of 64 hexadecimal digits",
+			    number);
+			return -EINVAL;
+		}
+		++*n;
+	}
+	return 0;
+}
+
+/* The text of a file, in the guarded block. Length or -errno. */
+static ssize_t
+read_text(struct keyring *k, const char *option, const char *path,
+    struct keyring_fault *fault)
+{
+	struct file_fault reason;
+	ssize_t len = file_read_secret(path, k->text, sizeof(k->text), &reason);
+
+	if (len < 0)
+		(void)fault_set(fault, (int)len, "%s: file '%s': %s", option,
+		    path, reason.text);
+	return len;
+}
+
+/* Add the shared keys of a file. */
+static int
+read_shared(struct keyring *k, const char *option, const char *path,
+    struct keyring_fault *fault)
+{
+	char why[96];
+	ssize_t len;
+	int r;
+
+	if (path == NULL)
+		return 0;
+	len = read_text(k, option, path, fault);
+	if (len < 0)
+		return (int)len;
+	r = keyring_parse_shared(k->text, (size_t)len, k->shared,
+	    KEYRING_SHARED_MAX, &k->n_shared, why, sizeof(why));
+	sodium_memzero(k->text, sizeof(k->text));
+	if (r < 0)
+		return fault_set(
+		    fault, r, "%s: file '%s': %s", option, path, why);
+	return 0;
+}
+
+static int
+read_key(struct keyring *k, const char *path, struct keyring_fault *fault)
+{
+	int r = read_shared(k, "--key-file", path, fault);
+
+	if (r < 0 || path == NULL || k->n_shared == 1)
+		return r;
+	return fault_set(fault, -EINVAL,
+	    "--key-file: file '%s': has %zu keys, must have exactly one", path,
+	    k->n_shared);
+}
+
+static int
+read_accepted(struct keyring *k, const char *path, struct keyring_fault *fault)
+{
+	size_t before = k->n_shared;
+	int r = read_shared(k, "--accepted-key-file", path, fault);
+
+	if (r < 0 || path == NULL || k->n_shared > before)
+		return r;
+	return fault_set(
+	    fault, -EINVAL, "--accepted-key-file: file '%s': has no key", path);
+}
+
+static int
+read_master(struct keyring *k, const char *path, struct keyring_fault *fault)
+{
+	ssize_t len;
+	size_t n;
+	char *text;
+	int r;
+
+	if (path == NULL)
+		return 0;
+	len = read_text(k, "--master-key-file", path, fault);
+	if (len < 0)
+		return (int)len;
+	n = (size_t)len;
+	text = trim(k->text, &n);
+	r = text_hex_to_bytes(text, n, k->master, sizeof(k->master));
+	sodium_memzero(k->text, sizeof(k->text));
+	if (r < 0)
+		return fault_set(fault, -EINVAL,
+		    "--master-key-file: file '%s': must hold 64 hexadecimal "
+		    "digits and nothing else",
+		    path);
+	k->has_master = true;
+	return 0;
+}
+
+/* A number that names a key and gives nothing of it away. 0 and 1 are the
+ * sources of this host and of frames without a key. */
+static uint32_t
+source_of(const uint8_t key[KEYRING_KEY_BYTES], const char *kind)
+{
+	uint8_t hash[crypto_generichash_BYTES_MIN];
+	uint32_t source;
+
+	(void)crypto_generichash(hash, sizeof(hash), (const uint8_t *)kind,
+	    strlen(kind), key, KEYRING_KEY_BYTES);
+	source = load_le32(hash);
+	return source > 1 ? source : source + 2;
+}
+
+static bool
+is_known(const struct keyring *k, const uint8_t key[KEYRING_KEY_BYTES])
+{
+	bool known = false;
+
+	for (size_t i = 0; i < k->n_shared; i++)
+		known |=
+		    sodium_memcmp(k->shared[i], key, KEYRING_KEY_BYTES) == 0;
+	return known;
+}
+
+static void
+drop_doubles(struct keyring *k)
+{
+	size_t n = k->n_shared;
+
+	k->n_shared = 0;
+	for (size_t i = 0; i < n; i++) {
+		if (is_known(k, k->shared[i]))
+			continue;
+		memmove(
+		    k->shared[k->n_shared++], k->shared[i], KEYRING_KEY_BYTES);
+	}
+}
+
+/* The numbers of the keys. Two keys with the same one, which is chance of one
+ * in 10^8, could not be told apart. */
+static int
+name_keys(struct keyring *k, struct keyring_fault *fault)
+{
+	uint32_t all[KEYRING_KEYS_MAX];
+	size_t n;
+
+	for (size_t i = 0; i < k->n_shared; i++)
+		k->shared_sources[i] =
+		    source_of(k->shared[i], "varta shared key");
+	if (k->has_master)
+		k->master_source = source_of(k->master, "varta master key");
+	n = keyring_sources(k, all);
+	for (size_t i = 1; i < n; i++)
+		for (size_t j = 0; j < i; j++)
+			if (all[i] == all[j])
+				return fault_set(fault, -EINVAL,
+				    "key files: two keys have the same number "
+				    "%08x; make another key",
+				    all[i]);
+	return 0;
+}
+
+int
+keyring_new(const struct keyring_files *files, struct keyring **ret,
+    struct keyring_fault *fault)
+{
+	struct keyring *k;
+	int r;
+
+	if (sodium_init() < 0)
+		return fault_set(
+		    fault, -ENOSYS, "key files: libsodium cannot be used");
+	k = sodium_malloc(sizeof(*k));
+	if (k == NULL)
+		return fault_set(fault, -ENOMEM,
+		    "key files: out of memory that can be guarded");
+	memset(k, 0, sizeof(*k));
+	/* sodium_malloc() has tried, and does not tell. */
+	k->is_locked = sodium_mlock(k, sizeof(*k)) == 0;
+	r = read_key(k, files->key, fault);
+	if (r == 0)
+		r = read_accepted(k, files->accepted, fault);
+	if (r == 0)
+		r = read_master(k, files->master, fault);
+	if (r == 0) {
+		drop_doubles(k);
+		r = name_keys(k, fault);
+	}
+	if (r < 0) {
+		keyring_free(k);
+		return r;
+	}
+	*ret = k;
+	return 0;
+}
+
+void
+keyring_free(struct keyring *k)
+{
+	/* Wipes before it gives back; takes NULL. */
+	sodium_free(k);
+}
+
+bool
+keyring_is_locked(const struct keyring *k)
+{
+	return k->is_locked;
+}
+
+size_t
+keyring_shared_count(const struct keyring *k)
+{
+	return k->n_shared;
+}
+
+bool
+keyring_has_master(const struct keyring *k)
+{
+	return k->has_master;
+}
+
+size_t
+keyring_sources(const struct keyring *k, uint32_t ret[static KEYRING_KEYS_MAX])
+{
+	size_t n = k->n_shared;
+
+	memcpy(ret, k->shared_sources, n * sizeof(ret[0]));
+	if (k->has_master)
+		ret[n++] = k->master_source;
+	return n;
+}
+
+/* With every key, always; what one of them opened is taken over without a
+ * branch. */
+static bool
+open_shared(struct keyring *k, const uint8_t *wire, struct keyring_opened *ret)
+{
+	uint8_t plain[SEAL_PLAIN_BYTES];
+	uint32_t found = 0;
+
+	ret->source = 0;
+	memset(ret->plain, 0, sizeof(ret->plain));
+	for (size_t i = 0; i < k->n_shared; i++) {
+		/* All ones for the first that fits. One that does not fit
+		 * gives zeros. */
+		uint32_t fits =
+		    seal_open_shared(k->shared[i], wire, plain) & ~found & 1;
+		uint8_t mask = (uint8_t)-fits;
+
+		found |= fits;
+		ret->source |= k->shared_sources[i] & -fits;
+		for (size_t j = 0; j < sizeof(plain); j++)
+			ret->plain[j] |= plain[j] & mask;
+	}
+	seal_shared_iv(wire, &ret->iv);
+	ret->attempts = (uint32_t)k->n_shared;
+	return found != 0;
+}
+
+static struct agent *
+set_of(struct keyring *k, uint32_t pid)
+{
+	/* Only authentic pids get in, so that nobody fills a set on purpose
+	 * but a holder of the master key. */
+	return k->agents[(pid * UINT32_C(0x9e3779b1)) >> 24 & (SETS - 1)];
+}
+
+static void
+keep(struct keyring *k, uint32_t pid, const uint8_t key[KEYRING_KEY_BYTES])
+{
+	struct agent *set = set_of(k, pid);
+	size_t i = (size_t)(set - k->agents[0]) / WAYS;
+	struct agent *a = &set[k->next_way[i]++ % WAYS];
+
+	a->pid = pid;
+	memcpy(a->key, key, sizeof(a->key));
+}
+
+static const uint8_t *
+find(struct keyring *k, uint32_t pid)
+{
+	const struct agent *set = set_of(k, pid);
+
+	for (size_t i = 0; i < WAYS; i++)
+		if (set[i].pid == pid)
+			return set[i].key;
+	return NULL;
+}
+
+static bool
+open_master(struct keyring *k, const uint8_t *wire, struct keyring_opened *ret)
+{
+	uint8_t derived[KEYRING_KEY_BYTES];
+	const uint8_t *key;
+	uint32_t pid;
+	bool fits;
+
+	ret->attempts = k->has_master;
+	if (!k->has_master)
+		return false;
+	seal_master_iv(wire, &pid, &ret->iv);
+	ret->source = k->master_source;
+	key = pid != 0 ? find(k, pid) : NULL;
+	if (key != NULL)
+		return seal_open_master(key, wire, ret->plain) &&
+		       load_le32(ret->plain + PID_AT) == pid;
+
+	hkdf_agent_key(k->master, pid, derived);
+	fits = seal_open_master(derived, wire, ret->plain);
+	if (fits && pid != 0)
+		keep(k, pid, derived);
+	sodium_memzero(derived, sizeof(derived));
+	return fits && load_le32(ret->plain + PID_AT) == pid;
+}
+
+bool
+keyring_open(struct keyring *k, const uint8_t *wire, size_t len,
+    struct keyring_opened *ret)
+{
+	if (len == SEAL_SHARED_BYTES)
+		return open_shared(k, wire, ret);
+	return open_master(k, wire, ret);
+}

@@ -1,0 +1,146 @@
+#include "watch/intake/sealed_in.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/util.h"
+
+_Static_assert(
+    (int)REPLAY_NOTES >= (int)INTAKE_BATCH, "a batch fits into the notes");
+
+struct sealed_in {
+	struct sealed_in_options options;
+	uint64_t now_ns; /* of the batch */
+	struct keyring_opened opened[INTAKE_BATCH];
+};
+
+struct sealed_in *
+sealed_in_new(const struct sealed_in_options *options)
+{
+	struct sealed_in *s = calloc(1, sizeof(*s));
+
+	if (s == NULL)
+		return NULL;
+	s->options = *options;
+	sealed_in_set_keys(s, options->keys);
+	return s;
+}
+
+void
+sealed_in_free(struct sealed_in *s)
+{
+	free(s);
+}
+
+void
+sealed_in_set_keys(struct sealed_in *s, struct keyring *keys)
+{
+	uint32_t sources[KEYRING_KEYS_MAX];
+	size_t n = keyring_sources(keys, sources);
+
+	s->options.keys = keys;
+	replay_use(s->options.replay, sources, n);
+}
+
+/* Open d in place: it is then the frame inside, or marked as dropped. */
+static void
+open_datagram(
+    struct sealed_in *s, struct datagram *d, struct keyring_opened *opened)
+{
+	struct stats *stats = s->options.stats;
+
+	if (d->len != SEAL_SHARED_BYTES && d->len != SEAL_MASTER_BYTES) {
+		stats->truncated_datagrams++;
+		d->flags |= DATAGRAM_DROPPED;
+		return;
+	}
+	if (keyring_open(s->options.keys, d->bytes, d->len, opened)) {
+		d->bytes = opened->plain;
+		d->len = SEAL_PLAIN_BYTES;
+	} else {
+		stats->frame_decrypt_failures++;
+		d->flags |= DATAGRAM_DROPPED;
+	}
+	stats->secure_aead_attempts += opened->attempts;
+}
+
+static int
+take(void *ctx, struct datagram *ret, size_t max)
+{
+	struct sealed_in *s = ctx;
+	int n = s->options.take(
+	    s->options.take_ctx, ret, u64_min(max, INTAKE_BATCH));
+
+	if (n > 0)
+		s->now_ns = s->options.now_ns(s->options.clock_ctx);
+	for (int i = 0; i < n; i++) {
+		ret[i].mark = (uint32_t)i;
+		open_datagram(s, &ret[i], &s->opened[i]);
+	}
+	return n;
+}
+
+/* The last word on a frame that is authentic and well-formed. */
+static bool
+judge(void *ctx, const struct datagram *d, struct beat *beat)
+{
+	struct sealed_in *s = ctx;
+	const struct keyring_opened *opened = &s->opened[d->mark];
+	struct stats *stats = s->options.stats;
+	struct replay_frame frame = {
+		.id = (uint64_t)opened->source << 32 | beat->pid,
+		.prefix = load_le64(opened->iv.random),
+		.nonce = beat->nonce,
+		.timestamp = beat->timestamp,
+		.counter = opened->iv.counter,
+	};
+
+	switch (replay_check(s->options.replay, &frame, s->now_ns)) {
+	case REPLAY_TAKEN_ANEW:
+		beat->is_anew = true;
+		/* fall through */
+	case REPLAY_TAKEN:
+		beat->id = frame.id;
+		return true;
+	case REPLAY_OLD:
+	case REPLAY_VERDICT_COUNT:
+		stats->secure_replay_refused++;
+		return false;
+	case REPLAY_TABLE_FULL:
+		stats->sender_state_full++;
+		return false;
+	case REPLAY_MEMORY_FULL:
+		stats->session_refused[STATS_SESSION_MEMORY_FULL]++;
+		return false;
+	case REPLAY_TOO_OFTEN:
+		stats->session_refused[STATS_SESSION_TOO_OFTEN]++;
+		return false;
+	}
+	return false;
+}
+
+/* What the batch has changed is written before its beats are handed on. */
+static void
+settle(void *ctx)
+{
+	struct sealed_in *s = ctx;
+
+	if (s->options.store != NULL)
+		replay_store_save(s->options.store, s->now_ns);
+	else
+		replay_settle(s->options.replay);
+}
+
+struct intake_source
+sealed_in_source(struct sealed_in *s, bool vouched)
+{
+	return (struct intake_source){
+		.take = take,
+		.judge = judge,
+		.settle = settle,
+		.ctx = s,
+		.is_network = true,
+		.is_vouched = vouched,
+	};
+}

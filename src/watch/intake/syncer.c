@@ -1,0 +1,99 @@
+#include "watch/intake/syncer.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct syncer {
+	int fd;
+	bool asked; /* under lock, with ending */
+	bool ending;
+	pthread_mutex_t lock;
+	pthread_cond_t wanted;
+	pthread_t thread;
+	atomic_int error;
+	atomic_uint failures;
+};
+
+static void *
+run(void *ctx)
+{
+	struct syncer *s = ctx;
+
+	(void)pthread_mutex_lock(&s->lock);
+	for (;;) {
+		while (!s->asked && !s->ending)
+			(void)pthread_cond_wait(&s->wanted, &s->lock);
+		if (s->ending)
+			break;
+		s->asked = false;
+		(void)pthread_mutex_unlock(&s->lock);
+		if (fdatasync(s->fd) < 0) {
+			atomic_store(&s->error, -errno);
+			(void)atomic_fetch_add(&s->failures, 1);
+		}
+		(void)pthread_mutex_lock(&s->lock);
+	}
+	(void)pthread_mutex_unlock(&s->lock);
+	return NULL;
+}
+
+int
+syncer_start(int fd, struct syncer **ret)
+{
+	struct syncer *s = calloc(1, sizeof(*s));
+	sigset_t all, before;
+	int r;
+
+	if (s == NULL)
+		return -ENOMEM;
+	s->fd = fd;
+	(void)pthread_mutex_init(&s->lock, NULL);
+	(void)pthread_cond_init(&s->wanted, NULL);
+	/* Signals are the loop's. */
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
+	r = pthread_create(&s->thread, NULL, run, s);
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (r != 0) {
+		free(s);
+		return -r;
+	}
+	*ret = s;
+	return 0;
+}
+
+void
+syncer_stop(struct syncer *s)
+{
+	if (s == NULL)
+		return;
+	(void)pthread_mutex_lock(&s->lock);
+	s->ending = true;
+	(void)pthread_cond_signal(&s->wanted);
+	(void)pthread_mutex_unlock(&s->lock);
+	(void)pthread_join(s->thread, NULL);
+	(void)pthread_cond_destroy(&s->wanted);
+	(void)pthread_mutex_destroy(&s->lock);
+	free(s);
+}
+
+void
+syncer_ask(struct syncer *s)
+{
+	(void)pthread_mutex_lock(&s->lock);
+	s->asked = true;
+	(void)pthread_cond_signal(&s->wanted);
+	(void)pthread_mutex_unlock(&s->lock);
+}
+
+uint32_t
+syncer_failures(const struct syncer *s, int *ret_error)
+{
+	*ret_error = atomic_load(&s->error);
+	return atomic_load(&s->failures);
+}
