@@ -2,6 +2,7 @@
 kernel setting. Each is read by the program it is for, and the unit's command
 line is run as it stands."""
 
+import os
 import pathlib
 import pwd
 import re
@@ -92,6 +93,12 @@ def test_the_unit_starts_as_shipped_and_does_its_work(folder):
             "Seccomp:\t2",
         ):
             assert line in status
+
+        # It runs first, and what it starts does not.
+        policy = os.sched_getscheduler(watch.pid)
+        assert policy == os.SCHED_OTHER | os.SCHED_RESET_ON_FORK
+        if unit.limits():
+            assert os.getpriority(os.PRIO_PROCESS, watch.pid) == -20
 
         # Whom it accepts as shipped: root, and who has the group varta.
         with Agent(watch.socket_path) as root, Agent(

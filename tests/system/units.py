@@ -17,12 +17,12 @@ from support import ROOT, WATCH, Observer
 DIST = ROOT / "dist"
 UNIT = DIST / "systemd" / "varta-watch.service"
 
-# Puts on SystemCallFilter=, RestrictAddressFamilies= and
+# Puts on SystemCallFilter=, RestrictAddressFamilies=, RestrictRealtime= and
 # MemoryDenyWriteExecute= as the service manager does, by seccomp, and becomes
 # the program.
 CONFINE = """
 import errno, os, re, seccomp, subprocess, sys
-from seccomp import ALLOW, ERRNO, EQ, MASKED_EQ, Arg, SyscallFilter
+from seccomp import ALLOW, ERRNO, EQ, LE, MASKED_EQ, Arg, SyscallFilter
 
 names, families = sys.argv[1].split(), sys.argv[2].split()
 listed = subprocess.run(["systemd-analyze", "syscall-filter", "--no-pager"],
@@ -42,7 +42,8 @@ while names:
     elif name:
         allowed.add(name)
 rules = SyscallFilter(ERRNO(errno.EPERM))
-for name in sorted(allowed - {"socket", "mmap", "mprotect"}):
+special = {"socket", "mmap", "mprotect", "sched_setscheduler"}
+for name in sorted(allowed - special):
     number = seccomp.resolve_syscall(seccomp.Arch(), name)
     if number >= 0:
         rules.add_rule(ALLOW, name)
@@ -53,8 +54,11 @@ for family in families:
 for prot in (0, 2, 4):
     rules.add_rule(ALLOW, "mmap", Arg(2, MASKED_EQ, 6, prot))
 rules.add_rule(ALLOW, "mprotect", Arg(2, MASKED_EQ, 4, 0))
+# RestrictRealtime: ordinary policies, without any flag.
+highest = os.SCHED_IDLE if sys.argv[3] == "yes" else 0xffffffff
+rules.add_rule(ALLOW, "sched_setscheduler", Arg(1, LE, highest))
 rules.load()
-os.execv(sys.argv[3], sys.argv[3:])
+os.execv(sys.argv[4], sys.argv[4:])
 """
 
 
@@ -99,6 +103,16 @@ class Unit:
                 )
         return argv
 
+    def limits(self):
+        """Raises the limits as the unit asks for, where that is allowed."""
+        # The limit of a nice value is 20 less that value.
+        prlimit = [
+            "prlimit",
+            f"--nice={20 - int(self['LimitNICE'])}",
+            f"--nofile={self['LimitNOFILE']}",
+        ]
+        return prlimit if succeeds(*prlimit, "true") else []
+
     def launcher(self, argv):
         """This command line as the unit's user, under its restrictions."""
         bounding = " ".join(self.all("CapabilityBoundingSet")).split()
@@ -108,6 +122,7 @@ class Unit:
         assert self["NoNewPrivileges"] == "yes"
         assert self["MemoryDenyWriteExecute"] == "yes"
         return [
+            *self.limits(),
             "setpriv",
             f"--reuid={self['User']}",
             f"--regid={self['Group']}",
@@ -121,23 +136,28 @@ class Unit:
             CONFINE,
             self["SystemCallFilter"],
             self["RestrictAddressFamilies"],
+            self["RestrictRealtime"],
             *map(str, argv),
         ]
+
+
+def succeeds(*argv):
+    try:
+        done = subprocess.run(
+            argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+    except OSError:
+        return False
+    return done.returncode == 0
 
 
 @functools.cache
 def can_have_host():
     """Whether mount and network namespaces are to be had."""
-    try:
-        done = subprocess.run(
-            ["unshare", "-mn", "--propagation", "private"]
-            + ["mount", "-t", "tmpfs", "none", "/run"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-    except OSError:
-        return False
-    return done.returncode == 0
+    return succeeds(
+        *("unshare", "-mn", "--propagation", "private"),
+        *("mount", "-t", "tmpfs", "none", "/run"),
+    )
 
 
 def needs(*programs):
