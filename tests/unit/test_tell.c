@@ -12,6 +12,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/util.h"
 #include "support/fault.h"
 #include "support/tmpdir.h"
 
@@ -170,6 +171,58 @@ recovery_goes_to_the_log(void **state)
 }
 
 static void
+recovery_goes_to_the_audit_file_as_well(void **state)
+{
+	const struct tell_options options = {
+		.audit = { .path = tmpdir_path(*state, "audit"),
+		    .grace_ns = 20 * NS_PER_S },
+	};
+	const struct recovery_record record = { .outcome = RECOVERY_DEBOUNCED,
+		.at_ns = 5,
+		.agent_pid = 42,
+		.detail = "debounced" };
+	struct tell *t = NULL;
+	char text[1024] = { 0 };
+	int fd;
+
+	assert_int_equal(tell_open(&options, &stats, &t, &fault), 0);
+	assert_false(tell_wants_beats(t));
+	tell_recovery(t, &record);
+	tell_flush(t, 6);
+	tell_end(t);
+	tell_recovery(t, &record);
+	tell_close(t);
+	tell_end(NULL);
+
+	fd = open(options.audit.path, O_RDONLY);
+	assert_true(fd >= 0);
+	assert_true(fd_read_full(fd, text, sizeof(text) - 1) > 0);
+	fd_close(&fd);
+	assert_non_null(strstr(text, "\t5\trefused\t42\tdebounced\t"));
+	assert_non_null(strstr(text, "\n3\t"));
+}
+
+static void
+the_option_of_the_file_that_cannot_be_opened_is_named(void **state)
+{
+	struct tell_options options = {
+		.export_path = tmpdir_path(*state, "events"),
+		.audit = { .path = tmpdir_path(*state, "none/audit") },
+	};
+	struct tell *t = NULL;
+
+	assert_int_equal(tell_open(&options, &stats, &t, &fault), -ENOENT);
+	assert_null(t);
+	assert_string_equal(fault.option, "recovery-audit-file");
+	assert_non_null(strstr(fault.text, "audit file '"));
+	assert_non_null(strstr(fault.text, "No such file"));
+
+	options.export_path = tmpdir_path(*state, "none/events");
+	assert_int_equal(tell_open(&options, &stats, &t, &fault), -ENOENT);
+	assert_string_equal(fault.option, "export-file");
+}
+
+static void
 opening_fails_without_a_trace(void **state)
 {
 	struct tell_options options = { .export_path =
@@ -205,6 +258,8 @@ main(void)
 		TEST(without_a_file_there_is_the_log_only),
 		TEST(a_hostile_name_is_one_harmless_line),
 		TEST(recovery_goes_to_the_log),
+		TEST(recovery_goes_to_the_audit_file_as_well),
+		TEST(the_option_of_the_file_that_cannot_be_opened_is_named),
 		TEST(opening_fails_without_a_trace),
 	};
 
