@@ -8,9 +8,6 @@
  * of 1 ms, which is taken off before the comparison.
  */
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
@@ -20,6 +17,7 @@
 #include "base/prng.h"
 #include "base/util.h"
 #include "daemon.h"
+#include "lateness.h"
 #include "sample.h"
 #include "support.h"
 
@@ -32,31 +30,20 @@ enum {
 	THRESHOLD_MS = 1500,
 	SLOT_US = 1000,
 	SETTLE_MS = 60,
-	PIDS = 4194304, /* the highest pid_max there is */
 	QUEUE = 1024
-};
-
-/* Lateness of every deadline of a round, in microseconds. */
-struct lateness {
-	double us[AGENTS];
-	size_t n;
 };
 
 struct timer {
 	uint32_t run;
 	uint32_t done;
-	struct lateness lateness;
+	double us[AGENTS]; /* lateness of every deadline of a round */
 };
 
 struct scene {
 	struct agents *agents;
 	struct daemon daemon;
 	struct timer *timer;
-	FILE *events;
-	uint64_t *last_beat_ns; /* by pid */
 	struct lateness lateness;
-	double earliest_us;
-	size_t stalls;
 };
 
 static void
@@ -73,23 +60,23 @@ arm(int fd, uint64_t at_ns)
 
 /* As a daemon would: epoll_wait(2), then a look at the clock. */
 static void
-time_deadlines(int epoll_fd, int timer_fd, struct lateness *ret)
+time_deadlines(int epoll_fd, int timer_fd, double us[AGENTS])
 {
 	struct epoll_event event;
 	uint64_t start_ns, at_ns, fired;
 	struct prng random;
+	size_t i;
 
 	prng_seed(&random, support_now_ns());
 	start_ns = support_now_ns() + 10 * NS_PER_MS;
-	for (ret->n = 0; ret->n < AGENTS; ret->n++) {
-		at_ns = start_ns + ret->n * SPACING_NS +
+	for (i = 0; i < AGENTS; i++) {
+		at_ns = start_ns + i * SPACING_NS +
 			prng_below(&random, SPACING_NS / 2);
 		arm(timer_fd, at_ns);
 		if (epoll_wait(epoll_fd, &event, 1, -1) != 1 ||
 		    read(timer_fd, &fired, sizeof(fired)) != sizeof(fired))
 			support_die("timerfd: %s", strerror(errno));
-		ret->us[ret->n] =
-		    (double)(int64_t)(support_now_ns() - at_ns) / 1000;
+		us[i] = (double)(int64_t)(support_now_ns() - at_ns) / 1000;
 	}
 }
 
@@ -107,7 +94,7 @@ be_timer(struct timer *t)
 		support_die("timerfd: %s", strerror(errno));
 	for (;;) {
 		support_wait(&t->run, run++);
-		time_deadlines(epoll_fd, timer_fd, &t->lateness);
+		time_deadlines(epoll_fd, timer_fd, t->us);
 		(void)__atomic_add_fetch(&t->done, 1, __ATOMIC_RELEASE);
 		support_wake(&t->done);
 	}
@@ -121,34 +108,6 @@ run_timer(struct timer *t)
 	(void)__atomic_add_fetch(&t->run, 1, __ATOMIC_RELEASE);
 	support_wake(&t->run);
 	support_wait(&t->done, done);
-}
-
-/* Take in what the event file has to say since the last time. */
-static void
-read_events(struct scene *s)
-{
-	uint64_t at_ns;
-	char line[256], kind[16];
-	unsigned pid;
-	double late;
-
-	s->lateness.n = 0;
-	clearerr(s->events);
-	while (fgets(line, sizeof(line), s->events) != NULL) {
-		if (sscanf(line, "%" SCNu64 "\t%15[a-z]\t%u", &at_ns, kind,
-			&pid) != 3 ||
-		    pid >= PIDS)
-			support_die("event file: '%s'", line);
-		if (strcmp(kind, "beat") == 0)
-			s->last_beat_ns[pid] = at_ns;
-		if (strcmp(kind, "stall") != 0 || s->lateness.n == AGENTS)
-			continue;
-		late = ((double)at_ns - (double)s->last_beat_ns[pid]) / 1000 -
-		       THRESHOLD_MS * 1000.0;
-		s->lateness.us[s->lateness.n++] = late;
-		if (s->stalls++ == 0 || late < s->earliest_us)
-			s->earliest_us = late;
-	}
 }
 
 static void
@@ -165,7 +124,7 @@ run_agents(struct scene *s)
 	if (agents_finish(s->agents).sent != AGENTS)
 		support_die("a beat was refused");
 	support_sleep_ms(THRESHOLD_MS + SETTLE_MS);
-	read_events(s);
+	lateness_read(&s->lateness);
 	if (s->lateness.n != AGENTS)
 		support_die("%u agents, but %zu stalls", AGENTS, s->lateness.n);
 }
@@ -183,8 +142,7 @@ note(struct figures *f, struct scene *s, unsigned permille)
 	double subject, floor;
 
 	subject = sample_percentile(s->lateness.us, s->lateness.n, permille);
-	floor = sample_percentile(
-	    s->timer->lateness.us, s->timer->lateness.n, permille);
+	floor = sample_percentile(s->timer->us, AGENTS, permille);
 	sample_round(
 	    &f->beyond, subject > SLOT_US ? subject - SLOT_US : 0, floor);
 	sample_round(&f->evened, subject - SLOT_US * permille / 1000.0, floor);
@@ -218,11 +176,7 @@ set_up(struct scene *s, const struct support_options *options)
 		be_timer(s->timer);
 	s->agents =
 	    agents_new(AGENTS, options->cpu_sender, &s->daemon.address, 1);
-	s->last_beat_ns = calloc(PIDS, sizeof(s->last_beat_ns[0]));
-	s->events = fopen(s->daemon.events.sun_path, "re");
-	if (s->last_beat_ns == NULL || s->events == NULL)
-		support_die(
-		    "%s: %s", s->daemon.events.sun_path, strerror(errno));
+	lateness_open(&s->lateness, s->daemon.events.sun_path, THRESHOLD_MS);
 }
 
 int
@@ -255,13 +209,12 @@ main(int argc, char **argv)
 	report("p50", &p50);
 	report("p99", &p99);
 	sample_end();
-	sample_number("stalls", (double)scene.stalls);
-	sample_number("earliest", scene.earliest_us);
+	sample_number("stalls", (double)scene.lateness.stalls);
+	sample_number("earliest", scene.lateness.earliest_us);
 	sample_end();
 	sample_finish();
 
-	(void)fclose(scene.events);
-	free(scene.last_beat_ns);
+	lateness_close(&scene.lateness);
 	agents_free(scene.agents);
 	daemon_stop(&scene.daemon);
 	return support_end();

@@ -40,6 +40,8 @@ RESULTS = {
         "exit", 1.5, "SIGKILL to exit line / bare pidfd in epoll"),
     "mass_stall_4096_ms": (
         "mass", 1.5, "recovery of a mass stall / as many bare posix_spawn(3)"),
+    "slow_disk_stall_delay_us": (
+        "disk", 2000, "stall lateness p99 while the audit disk blocks 2 s"),
     "track_vs_lookup": ("track", 1.3, "beat in the tracker / bare look-up"),
     "table_bytes_per_agent": ("track", 128, "memory of the agent table"),
     "rss_kib": ("idle", None, "resident memory of the daemon"),
