@@ -166,18 +166,33 @@ text_bytes_to_hex(const uint8_t *bytes, size_t n, char *out)
 	*out = '\0';
 }
 
+static size_t
+count_digits(uint64_t x)
+{
+	size_t n = 1;
+
+	for (; x >= 10000; x /= 10000)
+		n += 4;
+	return n + (x >= 10) + (x >= 100) + (x >= 1000);
+}
+
+/* Two digits with one division: a scrape consists of numbers. */
 size_t
 text_format_u64(uint64_t x, char out[20])
 {
-	char reversed[20];
-	size_t n = 0, i;
+	static const char pairs[] =
+	    "00010203040506070809101112131415161718192021222324252627282930313"
+	    "23334353637383940414243444546474849505152535455565758596061626364"
+	    "65666768697071727374757677787980818283848586878889909192939495969"
+	    "79899";
+	size_t n = count_digits(x), at = n;
 
-	do {
-		reversed[n++] = (char)('0' + x % 10);
-		x /= 10;
-	} while (x > 0);
-	for (i = 0; i < n; i++)
-		out[i] = reversed[n - 1 - i];
+	for (; x >= 10; x /= 100) {
+		at -= 2;
+		memcpy(out + at, pairs + x % 100 * 2, 2);
+	}
+	if (at > 0)
+		out[0] = (char)('0' + x);
 	return n;
 }
 
@@ -344,6 +359,13 @@ text_escape_json(const char *text, size_t n, char *out, size_t size)
 	return len;
 }
 
+/* A character of ASCII that may stand in a label as it is. */
+static bool
+is_clean(char c)
+{
+	return c >= ' ' && c <= '~' && c != '"' && c != '\\';
+}
+
 size_t
 text_escape_label(const char *text, size_t n, char *out, size_t size)
 {
@@ -355,6 +377,12 @@ text_escape_label(const char *text, size_t n, char *out, size_t size)
 		return 0;
 	out[0] = '\0';
 	while (i < n) {
+		/* Nearly all there is. */
+		while (i < n && len + 1 < size && is_clean(text[i]))
+			out[len++] = text[i++];
+		out[len] = '\0';
+		if (i == n)
+			break;
 		length = utf8_take((const uint8_t *)text + i, n - i, &c);
 		if (length == 1 && (c == '"' || c == '\\'))
 			fits =

@@ -143,6 +143,16 @@ struct agent_view {
 	bool gone;
 };
 
+/* The part of it that changes, for those who look at all agents often. */
+struct agent_row {
+	uint64_t beats;
+	uint64_t stalls;
+	uint64_t last_seen_ns;
+	uint64_t joined_ns;
+	uint32_t pid;
+	uint8_t status; /* as above */
+};
+
 /* Why recovery was not run, or what became of it. */
 enum recovery_outcome {
 	RECOVERY_SPAWNED = 0,

@@ -241,6 +241,12 @@ lives_view(const struct lives *l, uint32_t slot, struct agent_view *ret)
 	return true;
 }
 
+bool
+lives_row(const struct lives *l, uint32_t slot, struct agent_row *ret)
+{
+	return tracker_row(l->tracker, slot, ret);
+}
+
 const char *
 lives_name(const struct lives *l, uint32_t slot)
 {

@@ -69,8 +69,8 @@ on_event(void *ctx, const struct event *ev)
 			    u64_sub_sat(clock_now(o), ev->due_ns));
 		ask_recovery(o, ev);
 	} else if (ev->kind == EVENT_MISMATCH &&
-		 ev->why.mismatch == MISMATCH_NAMESPACE_CONFLICT &&
-		 o->strict_namespace)
+		   ev->why.mismatch == MISMATCH_NAMESPACE_CONFLICT &&
+		   o->strict_namespace)
 		o->failed = true;
 }
 
@@ -107,8 +107,7 @@ on_recovery(void *ctx, const struct recovery_record *record)
 	struct observer *o = ctx;
 
 	if (record->outcome == RECOVERY_SPAWNED)
-		stats_fine_add(
-		    &o->stats->recovery_latency, record->latency_ns);
+		stats_fine_add(&o->stats->recovery_latency, record->latency_ns);
 	tell_recovery(o->ports.tell, record);
 }
 
@@ -427,6 +426,14 @@ metrics_agent(void *ctx, uint32_t slot, struct agent_view *ret)
 	return lives_view(o->lives, slot, ret);
 }
 
+static bool
+metrics_row(void *ctx, uint32_t slot, struct agent_row *ret)
+{
+	const struct observer *o = ctx;
+
+	return lives_row(o->lives, slot, ret);
+}
+
 static uint32_t
 metrics_slots(void *ctx)
 {
@@ -442,6 +449,7 @@ observer_metrics(struct observer *o, const struct metrics_gauges *gauges)
 		.stats = o->stats,
 		.gauges = gauges,
 		.agent = metrics_agent,
+		.row = metrics_row,
 		.slots = metrics_slots,
 		.ctx = o,
 	};

@@ -36,6 +36,25 @@ agent(void *ctx, uint32_t slot, struct agent_view *ret)
 	return true;
 }
 
+/* The same, as rows. */
+static inline bool
+agent_row(void *ctx, uint32_t slot, struct agent_row *ret)
+{
+	struct agent_view view;
+
+	if (!agent(ctx, slot, &view))
+		return false;
+	*ret = (struct agent_row){
+		.beats = view.beats,
+		.stalls = view.stalls,
+		.last_seen_ns = view.last_seen_ns,
+		.joined_ns = view.joined_ns,
+		.pid = view.pid,
+		.status = view.status,
+	};
+	return true;
+}
+
 static uint32_t
 slots(void *ctx)
 {
@@ -43,9 +62,11 @@ slots(void *ctx)
 	return n_agents;
 }
 
-static const struct metrics_source source = {
-	.stats = &stats, .gauges = &gauges, .agent = agent, .slots = slots
-};
+static const struct metrics_source source = { .stats = &stats,
+	.gauges = &gauges,
+	.agent = agent,
+	.row = agent_row,
+	.slots = slots };
 
 static inline struct http_options
 plain_options(void)

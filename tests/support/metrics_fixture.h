@@ -39,6 +39,25 @@ agent(void *ctx, uint32_t slot, struct agent_view *ret)
 	return true;
 }
 
+/* The same, as rows. */
+static inline bool
+agent_row(void *ctx, uint32_t slot, struct agent_row *ret)
+{
+	struct agent_view view;
+
+	if (!agent(ctx, slot, &view))
+		return false;
+	*ret = (struct agent_row){
+		.beats = view.beats,
+		.stalls = view.stalls,
+		.last_seen_ns = view.last_seen_ns,
+		.joined_ns = view.joined_ns,
+		.pid = view.pid,
+		.status = view.status,
+	};
+	return true;
+}
+
 static uint32_t
 slots(void *ctx)
 {
@@ -86,6 +105,7 @@ fixture_setup(void **state)
 	source = (struct metrics_source){ .stats = &stats,
 		.gauges = &gauges,
 		.agent = agent,
+		.row = agent_row,
 		.slots = slots };
 	return 0;
 }

@@ -106,6 +106,15 @@ no_agent(void *ctx, uint32_t slot, struct agent_view *ret)
 	return false;
 }
 
+static bool
+no_row(void *ctx, uint32_t slot, struct agent_row *ret)
+{
+	(void)ctx;
+	(void)slot;
+	(void)ret;
+	return false;
+}
+
 static uint32_t
 one_slot(void *ctx)
 {
@@ -113,9 +122,11 @@ one_slot(void *ctx)
 	return 1;
 }
 
-static const struct metrics_source source = {
-	.stats = &stats, .gauges = &gauges, .agent = no_agent, .slots = one_slot
-};
+static const struct metrics_source source = { .stats = &stats,
+	.gauges = &gauges,
+	.agent = no_agent,
+	.row = no_row,
+	.slots = one_slot };
 
 static int
 try_open(const struct sockaddr *address, socklen_t n)

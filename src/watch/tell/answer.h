@@ -22,7 +22,7 @@
 #include "watch/tell/ratelimit.h"
 
 enum {
-	ANSWER_BLOCK_BYTES = 32768,
+	ANSWER_BLOCK_BYTES = 65536,
 	ANSWER_AGENTS_A_PIECE = 2048 /* looked at for one piece of a body */
 };
 

@@ -43,12 +43,12 @@ byname_free(struct byname *b)
 	free(b);
 }
 
-void
+size_t
 byname_label(const char *name, char ret[static BYNAME_LABEL_BYTES])
 {
 	if (name == NULL)
 		name = "";
-	(void)text_escape_label(name, strlen(name), ret, BYNAME_LABEL_BYTES);
+	return text_escape_label(name, strlen(name), ret, BYNAME_LABEL_BYTES);
 }
 
 /* The row of a label, made if there is room for it. */
@@ -83,7 +83,7 @@ row_of(struct byname *b, const struct agent_view *agent)
 {
 	char label[BYNAME_LABEL_BYTES];
 
-	byname_label(agent->name, label);
+	(void)byname_label(agent->name, label);
 	return find_row(b, label);
 }
 

@@ -10,6 +10,7 @@
 #ifndef WATCH_TELL_BYNAME_H
 #define WATCH_TELL_BYNAME_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "watch/event.h"
@@ -40,8 +41,9 @@ struct byname;
 struct byname *byname_new(void);
 void byname_free(struct byname *b); /* takes NULL */
 
-/* How a name is shown: well-formed, never longer than the storage. */
-void byname_label(const char *name, char ret[static BYNAME_LABEL_BYTES]);
+/* How a name is shown: well-formed, never longer than the storage. Returns its
+ * length. */
+size_t byname_label(const char *name, char ret[static BYNAME_LABEL_BYTES]);
 
 /* The agent is about to be forgotten: its counts are kept. */
 void byname_keep(struct byname *b, const struct agent_view *agent);

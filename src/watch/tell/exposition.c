@@ -1,5 +1,6 @@
 #include "watch/tell/exposition.h"
 
+#include <assert.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -106,7 +107,10 @@ put_value(char *p, enum family_unit unit, uint64_t x)
 {
 	switch (unit) {
 	case FAMILY_PLAIN:
-		p += text_format_u64(x, p);
+		if (x < 10)
+			*p++ = (char)('0' + x);
+		else
+			p += text_format_u64(x, p);
 		break;
 	case FAMILY_MS:
 		p += text_format_u64(x / 1000, p);
@@ -301,46 +305,74 @@ put_text(char *p, const char *text)
 	return put(p, text, strlen(text));
 }
 
-/* The labels of an agent that say more than its pid. */
-static char *
-put_info(char *p, const struct agent_view *agent)
+void
+exposition_rows_init(
+    struct exposition_rows *rows, const struct family *f, const char *label)
 {
-	char label[BYNAME_LABEL_BYTES];
+	struct strbuf sb;
 
-	byname_label(agent->name, label);
-	p = put_text(p, "\",name=\"");
-	p = put_text(p, label);
-	p = put_text(p, "\",uid=\"");
+	rows->family = f;
+	strbuf_init(&sb, rows->prefix, sizeof(rows->prefix));
+	strbuf_str(&sb, f->name);
+	strbuf_char(&sb, '{');
+	strbuf_str(&sb, label);
+	strbuf_str(&sb, "=\"");
+	assert(!sb.overflowed);
+	rows->prefix_len = sb.len;
+}
+
+/* All of its storage, which a few instructions copy, whatever its length. */
+static char *
+put_prefix(char *p, const struct exposition_rows *rows)
+{
+	memcpy(p, rows->prefix, sizeof(rows->prefix));
+	return p + rows->prefix_len;
+}
+
+static char *
+put_row_value(char *p, const struct exposition_rows *rows,
+    const struct family_values *v, const struct agent_row *agent)
+{
+	const struct family *f = rows->family;
+
+	return put_value(put(p, "\"} ", 3), f->unit, f->of_agent(v, agent));
+}
+
+char *
+exposition_agent(char *p, const struct exposition_rows *rows,
+    const struct family_values *v, const struct agent_row *agent)
+{
+	p = put_prefix(p, rows);
+	p += text_format_u64(agent->pid, p);
+	return put_row_value(p, rows, v, agent);
+}
+
+char *
+exposition_info(
+    char *p, const struct exposition_rows *rows, const struct agent_view *agent)
+{
+	static const char name[] = "\",name=\"", uid[] = "\",uid=\"";
+	static const char origin[] = "\",origin=\"", unknown[] = "unknown";
+
+	p = put_prefix(p, rows);
+	p += text_format_u64(agent->pid, p);
+	p = put(p, name, sizeof(name) - 1);
+	p += byname_label(agent->name, p);
+	p = put(p, uid, sizeof(uid) - 1);
 	if (agent->uid == UINT32_MAX)
-		p = put_text(p, "unknown");
+		p = put(p, unknown, sizeof(unknown) - 1);
 	else
 		p += text_format_u64(agent->uid, p);
-	p = put_text(p, "\",origin=\"");
-	return put_text(p, words_origin(agent->origin));
+	p = put(p, origin, sizeof(origin) - 1);
+	p = put_text(p, words_origin(agent->origin));
+	return put(p, "\"} 1\n", 5);
 }
 
 char *
-exposition_agent(char *p, const struct family *f, const struct family_values *v,
-    const struct agent_view *agent)
+exposition_name(char *p, const struct exposition_rows *rows,
+    const struct family_values *v, const char *label,
+    const struct agent_row *sum)
 {
-	static const char open[] = "{pid=\"", close[] = "\"} ";
-
-	p = put_text(p, f->name);
-	p = put(p, open, sizeof(open) - 1);
-	p += text_format_u64(agent->pid, p);
-	if (f->type == FAMILY_INFO)
-		p = put_info(p, agent);
-	p = put(p, close, sizeof(close) - 1);
-	return put_value(p, f->unit, f->of_agent(v, agent));
-}
-
-char *
-exposition_name(char *p, const struct family *f, const struct family_values *v,
-    const char *label, const struct agent_view *sum)
-{
-	p = put_text(p, f->name);
-	p = put_text(p, "{name=\"");
-	p = put_text(p, label);
-	p = put_text(p, "\"} ");
-	return put_value(p, f->unit, f->of_agent(v, sum));
+	p = put_text(put_prefix(p, rows), label);
+	return put_row_value(p, rows, v, sum);
 }

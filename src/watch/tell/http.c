@@ -367,7 +367,7 @@ http_serve(struct http *h, uint64_t now_ns)
 	uint64_t spent_ns;
 
 	h->answer.now_ns = now_ns;
-	h->answer.until_ns = u64_add_sat(begin_ns, HTTP_PASS_MS * NS_PER_MS);
+	h->answer.until_ns = u64_add_sat(begin_ns, HTTP_PASS_US * NS_PER_US);
 	h->answer.made_piece = false;
 	cut_overdue(h, now_ns);
 	accept_new(h, now_ns);
@@ -375,7 +375,7 @@ http_serve(struct http *h, uint64_t now_ns)
 		(void)MHD_run(h->daemon);
 		spent_ns =
 		    u64_sub_sat(clock_now_ns(CLOCK_SOURCE_MONOTONIC), begin_ns);
-	} while (has_work(h) && spent_ns < HTTP_PASS_MS * NS_PER_MS);
+	} while (has_work(h) && spent_ns < HTTP_PASS_US * NS_PER_US);
 
 	if (has_work(h))
 		h->stats->scrape_budget_exhausted++;

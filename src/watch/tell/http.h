@@ -22,9 +22,11 @@
 enum {
 	HTTP_CONNECTIONS = 64,
 	HTTP_CONNECTIONS_PER_ADDRESS = 16,
-	HTTP_CONNECTION_BYTES = 32768, /* request and headers */
+	HTTP_CONNECTION_BYTES = 65536, /* request, headers, a piece */
 	HTTP_DEADLINE_MS = 10000,
-	HTTP_PASS_MS = 1, /* of http_serve(), unless one step is longer */
+	/* Of http_serve(), unless one step is longer: so much later a stall
+	 * may be told while a scrape is under way. */
+	HTTP_PASS_US = 500,
 	HTTP_ACCEPTS_A_PASS = 32,
 	HTTP_ACCEPT_PAUSE_MS = 1000, /* after running out of descriptors */
 	HTTP_TOKEN_BYTES = 32
@@ -71,7 +73,7 @@ const char *http_bound_address(const struct http *h);
 int http_fd(const struct http *h);
 
 /*
- * Do what is ready, for about HTTP_PASS_MS; what is left then is counted and
+ * Do what is ready, for about HTTP_PASS_US; what is left then is counted and
  * http_next_ns() asks for another pass at once. now_ns is the observer's time.
  * A connection beyond the limits is closed unanswered and counted as drained.
  */

@@ -23,9 +23,10 @@ struct metrics_render {
 	struct family_values values; /* of the start */
 
 	size_t family;
-	bool head_done;  /* HELP and TYPE of the family */
-	bool end_done;   /* of OpenMetrics */
-	size_t line;     /* of the family, after those */
+	struct exposition_rows rows; /* of the family */
+	bool head_done;              /* HELP and TYPE of the family */
+	bool end_done;               /* of OpenMetrics */
+	size_t line;                 /* of the family, after those */
 	uint32_t cursor; /* of the rows: slot, place in sorted, or name */
 
 	bool collecting; /* what the union is made of, cursor is the slot */
@@ -91,6 +92,14 @@ view(const struct metrics_render *r, uint32_t slot, struct agent_view *ret)
 	       ret->joined_ns <= r->values.now_ns;
 }
 
+/* The same, of what most rows need. */
+static bool
+row(const struct metrics_render *r, uint32_t slot, struct agent_row *ret)
+{
+	return r->source.row(r->source.ctx, slot, ret) &&
+	       ret->joined_ns <= r->values.now_ns;
+}
+
 static int
 compare_keys(const void *a, const void *b)
 {
@@ -143,31 +152,39 @@ collect(struct metrics_render *r, uint32_t max)
 	r->cursor = 0;
 }
 
+/* The row of the agent at slot, if there is one. Returns its end. */
+static char *
+add_agent(const struct metrics_render *r, uint32_t slot, char *p)
+{
+	struct agent_view agent;
+	struct agent_row changing;
+
+	if (r->rows.family->type == FAMILY_INFO)
+		return view(r, slot, &agent)
+			   ? exposition_info(p, &r->rows, &agent)
+			   : p;
+	return row(r, slot, &changing)
+		   ? exposition_agent(p, &r->rows, &r->values, &changing)
+		   : p;
+}
+
 /* Rows of agents, straight into out: they are what a scrape consists of.
  * True when there are none left. */
 static bool
 add_agents(struct metrics_render *r, struct strbuf *sb, uint32_t *max_agents)
 {
-	const struct family *f = &family_table[r->family];
 	const uint32_t end =
 	    r->is_sorted ? r->n : r->source.slots(r->source.ctx);
-	struct agent_view agent;
-	uint32_t slot;
-	char *p;
+	char *p = sb->text + sb->len;
+	const char *limit = sb->text + sb->size - EXPOSITION_ROW_BYTES;
 
-	for (; r->cursor < end; r->cursor++) {
-		if (*max_agents == 0 ||
-		    sb->size - sb->len <= EXPOSITION_ROW_BYTES)
-			return false;
-		--*max_agents;
-		slot =
-		    r->is_sorted ? (uint32_t)r->sorted[r->cursor] : r->cursor;
-		if (!view(r, slot, &agent))
-			continue;
-		p = exposition_agent(sb->text + sb->len, f, &r->values, &agent);
-		sb->len = (size_t)(p - sb->text);
-	}
-	return true;
+	for (; r->cursor<end && * max_agents> 0 && p < limit;
+	     r->cursor++, --*max_agents)
+		p = add_agent(r,
+		    r->is_sorted ? (uint32_t)r->sorted[r->cursor] : r->cursor,
+		    p);
+	sb->len = (size_t)(p - sb->text);
+	return r->cursor >= end;
 }
 
 /* What there is to tell of a name: a gauge needs agents that are there, and
@@ -187,7 +204,7 @@ static bool
 add_names(struct metrics_render *r, struct strbuf *sb)
 {
 	const struct family *f = &family_table[r->family];
-	struct agent_view agent = { .pidfd = -1 };
+	struct agent_row agent = { 0 };
 	const struct byname_sum *sum;
 	char *p;
 
@@ -201,7 +218,7 @@ add_names(struct metrics_render *r, struct strbuf *sb)
 		agent.stalls = sum->stalls;
 		agent.last_seen_ns = sum->last_seen_ns;
 		agent.status = sum->status;
-		p = exposition_name(sb->text + sb->len, f, &r->values,
+		p = exposition_name(sb->text + sb->len, &r->rows, &r->values,
 		    byname_row(r->source.names, r->cursor), &agent);
 		sb->len = (size_t)(p - sb->text);
 	}
@@ -245,6 +262,10 @@ add_family(struct metrics_render *r, struct strbuf *sb, uint32_t *max_agents)
 		if (!fits(sb, mark))
 			return false;
 		r->head_done = true;
+		if (f->of_agent != NULL)
+			exposition_rows_init(&r->rows, f,
+			    r->source.series == METRICS_BY_NAME ? "name"
+								: "pid");
 	}
 	if (f->of_agent != NULL)
 		return add_rows(r, sb, max_agents);

@@ -58,6 +58,7 @@ struct metrics_source {
 	const struct metrics_gauges *gauges;
 	/* Agents by slot, 0 to slots() - 1; false for a free slot. */
 	bool (*agent)(void *ctx, uint32_t slot, struct agent_view *ret);
+	bool (*row)(void *ctx, uint32_t slot, struct agent_row *ret);
 	uint32_t (*slots)(void *ctx);
 	void *ctx;
 	enum metrics_series series;

@@ -171,28 +171,28 @@ one_value(const struct family_values *v, size_t i)
 }
 
 static uint64_t
-agent_beats(const struct family_values *v, const struct agent_view *agent)
+agent_beats(const struct family_values *v, const struct agent_row *agent)
 {
 	(void)v;
 	return agent->beats;
 }
 
 static uint64_t
-agent_stalls(const struct family_values *v, const struct agent_view *agent)
+agent_stalls(const struct family_values *v, const struct agent_row *agent)
 {
 	(void)v;
 	return agent->stalls;
 }
 
 static uint64_t
-agent_status(const struct family_values *v, const struct agent_view *agent)
+agent_status(const struct family_values *v, const struct agent_row *agent)
 {
 	(void)v;
 	return agent->status;
 }
 
 static uint64_t
-agent_info(const struct family_values *v, const struct agent_view *agent)
+agent_info(const struct family_values *v, const struct agent_row *agent)
 {
 	(void)v;
 	(void)agent;
@@ -201,7 +201,7 @@ agent_info(const struct family_values *v, const struct agent_view *agent)
 
 /* A moment of the observer's clock on the wall, in milliseconds. */
 static uint64_t
-agent_last_beat(const struct family_values *v, const struct agent_view *agent)
+agent_last_beat(const struct family_values *v, const struct agent_row *agent)
 {
 	const struct metrics_gauges *g = &v->gauges;
 

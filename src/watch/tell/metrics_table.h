@@ -55,7 +55,7 @@ struct family {
 	size_t offset;
 	uint64_t (*of_values)(const struct family_values *v, size_t i);
 	uint64_t (*of_agent)(
-	    const struct family_values *v, const struct agent_view *agent);
+	    const struct family_values *v, const struct agent_row *agent);
 };
 
 extern const struct family family_table[];

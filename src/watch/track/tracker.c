@@ -208,6 +208,24 @@ tracker_view(const struct tracker *t, uint32_t slot, struct agent_view *ret)
 	return true;
 }
 
+bool
+tracker_row(const struct tracker *t, uint32_t slot, struct agent_row *ret)
+{
+	const struct table_hot *h;
+
+	if (!table_is_used(t, slot))
+		return false;
+	h = &t->hot[slot];
+	ret->beats = h->beats;
+	ret->last_seen_ns = h->last_seen_ns;
+	ret->pid = (uint32_t)h->id;
+	ret->status = (h->state & TABLE_STALLED) != 0 ? (uint8_t)AGENT_STALLED
+						      : table_status(h);
+	ret->stalls = t->cold[slot].stalls;
+	ret->joined_ns = t->cold[slot].joined_ns;
+	return true;
+}
+
 uint32_t
 tracker_slots(const struct tracker *t)
 {

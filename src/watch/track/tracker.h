@@ -195,6 +195,7 @@ uint64_t tracker_next_ns(struct tracker *t, uint64_t now_ns, uint64_t ahead_ns);
  * from 0 to tracker_slots() - 1. */
 bool tracker_view(
     const struct tracker *t, uint32_t slot, struct agent_view *ret);
+bool tracker_row(const struct tracker *t, uint32_t slot, struct agent_row *ret);
 uint32_t tracker_slots(const struct tracker *t);
 uint32_t tracker_count(const struct tracker *t);
 
