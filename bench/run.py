@@ -44,6 +44,10 @@ RESULTS = {
         "disk", 2000, "stall lateness p99 while the audit disk blocks 2 s"),
     "track_vs_lookup": ("track", 1.3, "beat in the tracker / bare look-up"),
     "table_bytes_per_agent": ("track", 128, "memory of the agent table"),
+    "scrape_100k_ms": (
+        "scrape", 6, "/metrics of 100,000 agents / bare writer of as much"),
+    "scrape_stall_delay_us": (
+        "scrape", 2000, "p99 of what scrapes add to the lateness of stalls"),
     "rss_kib": ("idle", None, "resident memory of the daemon"),
 }
 
