@@ -27,11 +27,11 @@ enum varta_error {
 	VARTA_ERR_BAD_NONCE = -5008,     /* terminal, but not critical */
 	VARTA_ERR_BAD_LENGTH = -5009,    /* not VARTA_FRAME_BYTES */
 
-	VARTA_ERR_INVALID_STATUS = -5010,  /* not one of enum varta_status */
-	VARTA_ERR_SHORT_WRITE = -5011,     /* the system took part of a frame */
-	VARTA_ERR_CLOSED = -5012,          /* there is no agent */
-	VARTA_ERR_ADDRESS = -5013,         /* an address of no known form */
-	VARTA_ERR_UNSUPPORTED = -5014,     /* not supported by this version */
+	VARTA_ERR_INVALID_STATUS = -5010, /* not one of enum varta_status */
+	VARTA_ERR_SHORT_WRITE = -5011,    /* the system took part of a frame */
+	VARTA_ERR_CLOSED = -5012,         /* there is no agent */
+	VARTA_ERR_ADDRESS = -5013,        /* an address of no known form */
+	VARTA_ERR_UNSUPPORTED = -5014,    /* not supported by this version */
 	VARTA_ERR_NO_CRASH_HANDLER = -5015, /* none has been installed */
 
 	/* The host of a "udp:" address. */

@@ -2,9 +2,9 @@
  * The agent: a process says that it is alive.
  *
  * A beat is one 32-byte datagram to the observer, on this host unless it was
- * asked for by "udp:", sent by one system call. It never blocks, and nothing is allocated after varta_open().
- * The observer may come, go and come back at any time. A fork is noticed: the
- * child beats for itself, on a socket of its own.
+ * asked for by "udp:", sent by one system call. It never blocks, and nothing is
+ * allocated after varta_open(). The observer may come, go and come back at any
+ * time. A fork is noticed: the child beats for itself, on a socket of its own.
  *
  * One thread at a time may use an agent, except for varta_counters_get(),
  * which any thread may call while the agent is open. Several agents in one
@@ -133,11 +133,11 @@ enum varta_crash_signals {
  * the process ends as it would have ended (status, core).
  *
  * The frame is sent to the address, which need not be connected to, so no
- * observer need be there now, and a restarted one is found. A signal that is ignored stays ignored.
- * Called again, the later address counts; a handler set over ours since then
- * stays in front of it. The calling thread gets a signal stack of its own
- * unless it has one; a stack overflow in any other thread is reported only if
- * that thread has called sigaltstack(2).
+ * observer need be there now, and a restarted one is found. A signal that is
+ * ignored stays ignored. Called again, the later address counts; a handler set
+ * over ours since then stays in front of it. The calling thread gets a signal
+ * stack of its own unless it has one; a stack overflow in any other thread is
+ * reported only if that thread has called sigaltstack(2).
  *
  * Returns 0, or with nothing changed: the codes of varta_open() for addresses,
  * or -errno.

@@ -16,6 +16,7 @@
 static const struct tool_command *const commands[] = {
 	&cmd_audit,
 	&cmd_beat,
+	&cmd_key,
 };
 
 enum { OPT_HELP, OPT_VERSION };

@@ -37,4 +37,7 @@ extern const struct tool_command cmd_audit;
 /* cmd_beat.c */
 extern const struct tool_command cmd_beat;
 
+/* cmd_key.c */
+extern const struct tool_command cmd_key;
+
 #endif

@@ -1,6 +1,7 @@
 """What README and manual show can be pasted as it stands: every example is
 run. Only the folder, and how long an observer runs, are made our own."""
 
+import json
 import os
 import re
 import shlex
@@ -58,7 +59,7 @@ def in_folder(script, folder):
 
 def test_the_examples_of_varta_1(folder):
     blocks = examples("varta.1")
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     done = run_shell(in_folder("\n".join(blocks) + "\nwait", folder), folder)
     assert "varta beat:" not in done.stderr
 
@@ -99,6 +100,14 @@ def test_the_agent_of_vlp_7_beats(receiver):
     agent = subprocess.Popen([sys.executable, "-c", block, receiver.path])
     assert receiver.take().pid == agent.pid
     assert agent.wait(support.DEADLINE_S) == 0
+
+
+def test_the_sealed_frames_of_vlp_7_are_the_published_ones():
+    with open(ROOT / "tests/vectors/vlp-test-vectors.json") as f:
+        vectors = json.load(f)["secure_frame_vectors"]
+    published = [v["expected_wire_hex"] for v in vectors if "expected_wire_hex" in v]
+    shown = ["".join(block.split()) for block in examples("vlp.7")[5:7]]
+    assert shown == published
 
 
 def test_the_try_out_of_the_readme(folder):
