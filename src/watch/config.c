@@ -13,7 +13,7 @@
 #include "base/util.h"
 #include "watch/options_table.h"
 
-enum { CONFIG_KEYS_MAX = 96, CONFIG_KEY_BYTES = 48 };
+enum { CONFIG_KEYS_MAX = 96, CONFIG_KEY_BYTES = 72 };
 
 /* One reading; the library hands no context to its callbacks but the section,
  * so that this one is reached through a variable. Used at start and on reload,

@@ -38,6 +38,22 @@ print_address(FILE *out, const struct options_address *address)
 }
 
 static void
+print_ip(FILE *out, const struct options_address *address)
+{
+	const struct sockaddr_in *in4 =
+	    (const struct sockaddr_in *)&address->storage;
+	const struct sockaddr_in6 *in6 =
+	    (const struct sockaddr_in6 *)&address->storage;
+	char host[INET6_ADDRSTRLEN] = "";
+
+	if (address->storage.ss_family == AF_INET)
+		(void)inet_ntop(AF_INET, &in4->sin_addr, host, sizeof(host));
+	else
+		(void)inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
+	(void)fprintf(out, "\"%s\"", host);
+}
+
+static void
 print_ids(FILE *out, const struct options_ids *ids)
 {
 	(void)fputc('{', out);
@@ -67,7 +83,10 @@ is_given(const struct option_spec *spec, const void *field)
 	case OPTION_TEXT:
 		return *(const char *const *)field != NULL;
 	case OPTION_ADDRESS:
+	case OPTION_IP:
 		return ((const struct options_address *)field)->given;
+	case OPTION_PORT:
+		return ((const struct options_port *)field)->given;
 	case OPTION_U32:
 		return *(const uint32_t *)field >= spec->min;
 	case OPTION_U64:
@@ -114,6 +133,13 @@ print_value(FILE *out, const struct option_spec *spec, const struct options *o)
 		break;
 	case OPTION_ADDRESS:
 		print_address(out, field);
+		break;
+	case OPTION_IP:
+		print_ip(out, field);
+		break;
+	case OPTION_PORT:
+		(void)fprintf(out, "%" PRIu32,
+		    ((const struct options_port *)field)->port);
 		break;
 	case OPTION_UID:
 	case OPTION_GID:

@@ -19,11 +19,13 @@ struct loop {
 	struct loop_clock clock;
 	struct event_base *base;
 	struct event *datagrams;
+	struct event *network;
 	struct event *processes;
 	struct event *http[LOOP_HTTP];
 	struct event *signals[LOOP_SIGNALS];
 	struct timer *timer;
 	bool listening; /* to the socket of the beats */
+	bool hears_network;
 	bool http_ready;
 	bool ending;
 	bool reload_wanted;
@@ -159,6 +161,10 @@ loop_open(const struct loop_options *options, struct loop **ret)
 	if (r < 0)
 		goto fail;
 	l->listening = true;
+	r = listen_to(l, options->network_fd, on_ready, &l->network);
+	if (r < 0)
+		goto fail;
+	l->hears_network = l->network != NULL;
 	r = listen_to(l, options->process_fd, on_ready, &l->processes);
 	if (r < 0)
 		goto fail;
@@ -189,6 +195,8 @@ loop_close(struct loop *l)
 			event_free(l->signals[i]);
 	if (l->datagrams != NULL)
 		event_free(l->datagrams);
+	if (l->network != NULL)
+		event_free(l->network);
 	if (l->processes != NULL)
 		event_free(l->processes);
 	for (size_t i = 0; i < LOOP_HTTP; i++)
@@ -201,16 +209,17 @@ loop_close(struct loop *l)
 }
 
 static void
-listen_to_datagrams(struct loop *l, bool listen)
+listen_or_nap(
+    struct loop *l, struct event *datagrams, bool *listening, bool listen)
 {
-	if (listen == l->listening)
+	if (datagrams == NULL || listen == *listening)
 		return;
-	l->listening = listen;
+	*listening = listen;
 	l->options.stats->naps_entered += !listen;
 	if (listen)
-		(void)event_add(l->datagrams, NULL);
+		(void)event_add(datagrams, NULL);
 	else
-		(void)event_del(l->datagrams);
+		(void)event_del(datagrams);
 }
 
 static void
@@ -279,7 +288,8 @@ wait_for(struct loop *l, const struct observer_wait *wait, uint64_t now_ns)
 {
 	int flags = EVLOOP_ONCE;
 
-	listen_to_datagrams(l, wait->for_datagrams);
+	listen_or_nap(l, l->datagrams, &l->listening, wait->for_datagrams);
+	listen_or_nap(l, l->network, &l->hears_network, wait->for_network);
 	pulse_wait(l->options.pulse, u64_sub_sat(wait->until_ns, now_ns));
 	if (wait->until_ns <= now_ns)
 		flags |= EVLOOP_NONBLOCK;

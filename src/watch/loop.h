@@ -32,6 +32,7 @@ struct loop_options {
 	void (*reload)(void *ctx); /* on SIGHUP, between two passes */
 	void *reload_ctx;
 	int intake_fd;
+	int network_fd; /* -1: none */
 	int process_fd; /* -1: none */
 	enum clock_source clock;
 	uint64_t origin_ns; /* of the clock: the observer's time 0 */

@@ -5,24 +5,22 @@
 #include <stdlib.h>
 
 #include "base/util.h"
-#include "watch/intake/admit.h"
-#include "watch/intake/pace.h"
+#include "watch/inlet.h"
 #include "watch/judge/pause.h"
 
 struct observer {
 	struct observer_ports ports;
 	struct stats *stats;
-	struct intake intake;
+	struct inlet local;
+	struct inlet network;
+	bool has_network;
 	struct intake_batch batch;
-	struct admit admit;
-	struct pace pace;
 	struct pause pause;
 	struct lives *lives;
 	struct act *act; /* NULL: no recovery */
 	struct pulse *pulse;
 	struct pulse unseen; /* for when nobody looks */
 	uint64_t iteration_budget_ns;
-	uint32_t drain_max; /* datagrams in one pass */
 	bool strict_namespace;
 	bool failed;
 	bool work_left; /* the next pass must follow at once */
@@ -159,6 +157,24 @@ open_lives(struct observer *o, const struct options *options, uint64_t now_ns)
 	return lives_new(&lives, &o->ports.host, o->stats, now_ns, &o->lives);
 }
 
+static void
+open_inlets(struct observer *o, const struct options *options, uint64_t now_ns)
+{
+	struct inlet_options inlet = {
+		.source = o->ports.source,
+		.policy = o->ports.policy,
+		.queue_len = o->ports.queue_len,
+		.rate_per_s = options->global_beat_rate,
+		.burst = options->global_beat_burst,
+	};
+
+	inlet_init(&o->local, &inlet, o->stats, now_ns);
+	inlet.source = o->ports.network;
+	inlet.queue_len = o->ports.network_queue_len;
+	inlet_init(&o->network, &inlet, o->stats, now_ns);
+	o->has_network = inlet.source.take != NULL;
+}
+
 int
 observer_new(const struct options *options, const struct observer_ports *ports,
     struct stats *stats, struct observer **ret)
@@ -175,13 +191,8 @@ observer_new(const struct options *options, const struct observer_ports *ports,
 	o->pulse = ports->pulse != NULL ? ports->pulse : &o->unseen;
 	o->strict_namespace = options->strict_namespace;
 	o->iteration_budget_ns = options->iteration_budget_ms * NS_PER_MS;
-	o->drain_max = (uint32_t)u64_max(
-	    OBSERVER_DRAIN_MIN, (uint64_t)ports->queue_len + 1 + INTAKE_BATCH);
 	now_ns = clock_now(o);
-	intake_init(&o->intake, &ports->source, &ports->policy, stats);
-	admit_init(&o->admit, options->global_beat_rate,
-	    options->global_beat_burst, now_ns);
-	pace_init(&o->pace, ports->queue_len, now_ns);
+	open_inlets(o, options, now_ns);
 	pause_init(&o->pause, now_ns);
 	r = open_lives(o, options, now_ns);
 	if (r < 0)
@@ -222,8 +233,8 @@ observer_free(struct observer *o)
 }
 
 static void
-take_fault(
-    struct observer *o, const struct intake_fault *fault, uint64_t now_ns)
+take_fault(struct observer *o, struct inlet *in,
+    const struct intake_fault *fault, uint64_t now_ns)
 {
 	struct event ev = {
 		.kind = fault->kind,
@@ -237,7 +248,7 @@ take_fault(
 
 	/* A datagram that makes an event pays for it like a beat; a receive
 	 * call that failed is always told. */
-	if (fault->consumed && !admit_take(&o->admit, now_ns)) {
+	if (fault->consumed && !admit_take(&in->admit, now_ns)) {
 		o->stats->rate_limited[STATS_LIMITED_GLOBAL]++;
 		return;
 	}
@@ -245,9 +256,10 @@ take_fault(
 }
 
 static void
-take_beat(struct observer *o, const struct beat *beat, uint64_t now_ns)
+take_beat(struct observer *o, struct inlet *in, const struct beat *beat,
+    uint64_t now_ns)
 {
-	bool paid = admit_take(&o->admit, now_ns);
+	bool paid = admit_take(&in->admit, now_ns);
 
 	/* The last word of a process that the kernel vouches for always
 	 * passes, once. */
@@ -258,7 +270,7 @@ take_beat(struct observer *o, const struct beat *beat, uint64_t now_ns)
 	}
 	/* A noisy agent must not use up what belongs to all. */
 	if (lives_beat(o->lives, beat, now_ns) == TRACKER_RATE_LIMITED && paid)
-		admit_give_back(&o->admit);
+		admit_give_back(&in->admit);
 }
 
 /*
@@ -267,13 +279,13 @@ take_beat(struct observer *o, const struct beat *beat, uint64_t now_ns)
  * cannot keep the rest of a pass waiting.
  */
 static void
-drain(struct observer *o, uint64_t now_ns)
+drain(struct observer *o, struct inlet *in, uint64_t now_ns)
 {
 	struct intake_batch *batch = &o->batch;
 	uint32_t taken = 0;
 
 	do {
-		intake_take(&o->intake, batch);
+		intake_take(&in->intake, batch);
 		if (taken > 0)
 			now_ns = clock_now(o);
 		for (size_t i = 0; i < batch->n_beats; i++)
@@ -281,14 +293,13 @@ drain(struct observer *o, uint64_t now_ns)
 		for (size_t i = 0; i < batch->n_beats; i++)
 			lives_prefetch_record(o->lives, &batch->beats[i]);
 		for (size_t i = 0; i < batch->n_beats; i++)
-			take_beat(o, &batch->beats[i], now_ns);
+			take_beat(o, in, &batch->beats[i], now_ns);
 		for (size_t i = 0; i < batch->n_faults; i++)
-			take_fault(o, &batch->faults[i], now_ns);
+			take_fault(o, in, &batch->faults[i], now_ns);
 		taken += (uint32_t)batch->n_taken;
-	} while (batch->n_taken == INTAKE_BATCH && taken < o->drain_max);
-	if (batch->n_taken == INTAKE_BATCH)
+	} while (batch->n_taken == INTAKE_BATCH && taken < in->drain_max);
+	if (inlet_drained(in, taken, batch->n_taken == INTAKE_BATCH, now_ns))
 		o->work_left = true;
-	pace_note(&o->pace, taken, now_ns);
 }
 
 static void
@@ -349,7 +360,9 @@ observer_pass(struct observer *o, uint64_t now_ns, bool stopped)
 	o->stats->passes++;
 	o->work_left = false;
 	pulse_enter(o->pulse, STATS_STAGE_POLL);
-	drain(o, now_ns);
+	drain(o, &o->local, now_ns);
+	if (o->has_network)
+		drain(o, &o->network, clock_now(o));
 	if (gap_ns > 0)
 		note_gap(o, gap_ns, now_ns);
 	mark_ns = mark_stage(o, STATS_STAGE_POLL, now_ns);
@@ -379,18 +392,16 @@ observer_pass(struct observer *o, uint64_t now_ns, bool stopped)
 struct observer_wait
 observer_rest(struct observer *o, uint64_t now_ns, uint64_t others_ns)
 {
-	uint64_t nap_ns = pace_nap_ns(&o->pace);
 	struct observer_wait wait = {
 		.until_ns = u64_min(others_ns,
 		    lives_next_ns(o->lives, now_ns, OBSERVER_LOOK_AHEAD_NS)),
-		.for_datagrams = nap_ns == 0,
 	};
 
 	if (o->act != NULL)
 		wait.until_ns = u64_min(wait.until_ns, act_next_ns(o->act));
-	if (nap_ns > 0)
-		wait.until_ns =
-		    u64_min(wait.until_ns, u64_add_sat(now_ns, nap_ns));
+	wait.for_datagrams = inlet_waits(&o->local, now_ns, &wait.until_ns);
+	wait.for_network =
+	    o->has_network && inlet_waits(&o->network, now_ns, &wait.until_ns);
 	if (o->work_left)
 		wait.until_ns = now_ns;
 	pause_sleep(&o->pause, now_ns, wait.until_ns);
@@ -400,7 +411,8 @@ observer_rest(struct observer *o, uint64_t now_ns, uint64_t others_ns)
 void
 observer_set_policy(struct observer *o, const struct intake_policy *policy)
 {
-	o->intake.policy = *policy;
+	o->local.intake.policy = *policy;
+	o->network.intake.policy = *policy;
 }
 
 void

@@ -27,9 +27,7 @@ enum {
 	OBSERVER_SLOT_NS = 1000000,        /* finest slot of the wheel */
 	OBSERVER_LOOK_AHEAD_NS = 10000000, /* see tracker_next_ns() */
 	OBSERVER_JUDGED_A_PASS = 1024,     /* deadlines looked at */
-	OBSERVER_TOLD_A_PASS = 256,        /* news of processes */
-	OBSERVER_DRAIN_MIN =
-	    4096 /* datagrams; more where the queue is longer */
+	OBSERVER_TOLD_A_PASS = 256         /* news of processes */
 };
 
 /* Marks the tokens of recovery commands among those of agents. */
@@ -47,6 +45,8 @@ struct observer_ports {
 	struct intake_source source;
 	struct intake_policy policy;
 	uint32_t queue_len; /* datagrams the kernel holds; 0 unknown */
+	struct intake_source network; /* take is NULL: none */
+	uint32_t network_queue_len;
 	struct tell *tell;
 	/* Before an agent is forgotten; NULL: nobody asks. */
 	void (*forgotten)(void *ctx, const struct agent_view *agent);
@@ -82,6 +82,7 @@ void observer_pass(struct observer *o, uint64_t now_ns, bool stopped);
 struct observer_wait {
 	uint64_t until_ns;  /* NS_NEVER: for readiness alone */
 	bool for_datagrams; /* false: nap, whatever the socket says */
+	bool for_network;   /* the same for the other socket */
 };
 
 /* Ends a pass: decides how to wait from now_ns on. others_ns is when somebody

@@ -57,7 +57,7 @@ parse_next(int argc, char *const argv[], const struct option *longs,
 {
 	const struct option_spec *spec;
 	const char *token;
-	char label[48];
+	char label[80];
 	int c, row = 0;
 
 	if (optind >= argc)
@@ -129,6 +129,68 @@ check_recovery(const struct options *o, struct options_fault *fault)
 	return 0;
 }
 
+bool
+options_has_keys(const struct options *o)
+{
+	return o->key_file != NULL || o->accepted_key_file != NULL ||
+	       o->master_key_file != NULL;
+}
+
+void
+options_udp_address(const struct options *o, struct options_address *ret)
+{
+	struct sockaddr_in *in4 = (struct sockaddr_in *)&ret->storage;
+	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&ret->storage;
+	uint16_t port = htons((uint16_t)o->udp_port.port);
+
+	*ret = o->udp_bind_addr;
+	if (!ret->given) {
+		in4->sin_family = AF_INET;
+		in4->sin_addr.s_addr =
+		    htonl(options_has_keys(o) ? INADDR_LOOPBACK : INADDR_ANY);
+		ret->len = sizeof(*in4);
+	}
+	if (ret->storage.ss_family == AF_INET)
+		in4->sin_port = port;
+	else
+		in6->sin6_port = port;
+}
+
+/* What the operator must have said about the network. Reference: command line
+ * page 1.4. */
+static int
+check_udp(const struct options *o, struct options_fault *fault)
+{
+	bool sealed = options_has_keys(o);
+
+	if (!o->udp_port.given)
+		return 0;
+	if (!sealed && !o->accept_plaintext_udp)
+		return options_fault_set(fault,
+		    "--udp-port: needs --key-file, --accepted-key-file or "
+		    "--master-key-file for sealed beats, or "
+		    "--i-accept-plaintext-udp");
+	if (options_has_recovery(o) && sealed &&
+	    !o->accept_recovery_on_secure_udp)
+		return options_fault_set(fault,
+		    "--udp-port: recovery on the word of the network needs "
+		    "--secure-udp-i-accept-recovery-on-unauthenticated-"
+		    "transport");
+	if (options_has_recovery(o) && !sealed &&
+	    !o->accept_recovery_on_plaintext_udp)
+		return options_fault_set(fault,
+		    "--udp-port: recovery on the word of the network needs "
+		    "--plaintext-udp-i-accept-recovery-on-unauthenticated-"
+		    "transport");
+	if (sealed && o->udp_bind_addr.given &&
+	    !options_address_is_loopback(&o->udp_bind_addr) &&
+	    !o->accept_secure_udp_non_loopback)
+		return options_fault_set(fault,
+		    "--udp-bind-addr: a non-loopback address needs "
+		    "--i-accept-secure-udp-non-loopback");
+	return 0;
+}
+
 /* What only shows when all flags are known; the order is the reference's. */
 static int
 check_all(const struct options *o, struct options_fault *fault)
@@ -149,7 +211,7 @@ check_all(const struct options *o, struct options_fault *fault)
 		return options_fault_set(fault,
 		    "--prom-addr: an address outside this host needs "
 		    "--prom-token-file");
-	if (check_recovery(o, fault) < 0)
+	if (check_recovery(o, fault) < 0 || check_udp(o, fault) < 0)
 		return -EINVAL;
 	if (o->self_watchdog_secs == 1 && o->read_timeout_ms > 500)
 		return options_fault_set(fault,
@@ -228,6 +290,8 @@ print_default(FILE *out, const struct option_spec *spec)
 	case OPTION_SWITCH:
 	case OPTION_TEXT:
 	case OPTION_ADDRESS:
+	case OPTION_IP:
+	case OPTION_PORT:
 	case OPTION_UID:
 	case OPTION_GID:
 	case OPTION_ENV:
@@ -246,7 +310,7 @@ options_print_help(FILE *out)
 	    out);
 	for (size_t i = 0; i < options_table_count; i++) {
 		const struct option_spec *spec = &options_table[i];
-		char flag[48];
+		char flag[80];
 
 		if (spec->type == OPTION_REMOVED)
 			continue;

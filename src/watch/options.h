@@ -37,6 +37,11 @@ struct options_address {
 	socklen_t len;
 };
 
+struct options_port {
+	bool given;
+	uint32_t port;
+};
+
 struct options {
 	/* Text values point into argv, or into what was read from a file. */
 	const char *config_file;
@@ -47,6 +52,10 @@ struct options {
 	const char *hw_watchdog;
 	const char *prom_token_file;
 	const char *control_socket;
+	const char *key_file;
+	const char *accepted_key_file;
+	const char *master_key_file;
+	const char *state_dir;
 	const char *recovery_exec;
 	const char *recovery_exec_file;
 	const char *recovery_cmd;
@@ -55,6 +64,8 @@ struct options {
 	struct options_ids allow_uids;
 	struct options_ids allow_gids;
 	struct options_address prom_addr;
+	struct options_address udp_bind_addr; /* its port is not set */
+	struct options_port udp_port;
 	uint64_t threshold_ms;
 	uint64_t read_timeout_ms;
 	uint64_t export_file_max_bytes;
@@ -73,6 +84,7 @@ struct options {
 	uint32_t max_beat_rate;
 	uint32_t global_beat_rate;
 	uint32_t global_beat_burst;
+	uint32_t udp_senders_max;
 	uint32_t export_file_sync_every;
 	uint32_t recovery_audit_sync_every;
 	uint32_t audit_fsync_budget_ms;
@@ -90,6 +102,11 @@ struct options {
 	int signal_handler_mode;
 	bool allow_cross_namespace;
 	bool strict_namespace;
+	bool accept_v01_frames;
+	bool accept_plaintext_udp;
+	bool accept_secure_udp_non_loopback;
+	bool accept_recovery_on_secure_udp;
+	bool accept_recovery_on_plaintext_udp;
 	bool recovery_inherit_env;
 	bool recovery_capture_stdio;
 	bool recovery_on_exit;
@@ -121,6 +138,13 @@ void options_print_help(FILE *out);
 
 /* True when a recovery command is given in any form. */
 bool options_has_recovery(const struct options *o);
+
+/* True when a file with keys of sealed beats is given. */
+bool options_has_keys(const struct options *o);
+
+/* Where --udp-port is bound: by default all of this host for plain beats, and
+ * 127.0.0.1 for sealed ones. */
+void options_udp_address(const struct options *o, struct options_address *ret);
 
 /* True when the address is of this host only: 127.0.0.0/8 or ::1. */
 bool options_address_is_loopback(const struct options_address *address);

@@ -3,6 +3,7 @@
 #include <stdint.h>
 
 #include "base/util.h"
+#include "watch/intake/replay.h"
 #include "watch/options.h"
 
 static const char *const eviction_choices[] = { "strict", "balanced", NULL };
@@ -83,6 +84,40 @@ const struct option_spec options_table[] = {
 	    "accept and recover agents of other pid namespaces"),
 	SWITCH("strict-namespace-check", strict_namespace,
 	    "end with 1 when an agent is of another pid namespace"),
+	{ .name = "accept-v01-frames", .type = OPTION_SWITCH,
+	  AT(accept_v01_frames), .reloadable = true,
+	  .help = "accept version 1 from senders that the kernel names" },
+
+	{ .name = "udp-port", .type = OPTION_PORT, AT(udp_port),
+	  .value = "PORT", IN_GROUP("Over the network"),
+	  .help = "also receive beats by UDP; port 0 is chosen, and logged" },
+	{ .name = "udp-bind-addr", .type = OPTION_IP, AT(udp_bind_addr),
+	  .value = "IP",
+	  .help = "where; else 127.0.0.1 with keys, 0.0.0.0 without" },
+	{ .name = "key-file", .type = OPTION_TEXT, AT(key_file),
+	  .value = "PATH", .reloadable = true,
+	  .help = "file with the shared key of sealed beats, mode 0600" },
+	{ .name = "accepted-key-file", .type = OPTION_TEXT,
+	  AT(accepted_key_file), .value = "PATH", .reloadable = true,
+	  .help = "file with further shared keys, up to 8 in all" },
+	{ .name = "master-key-file", .type = OPTION_TEXT, AT(master_key_file),
+	  .value = "PATH", .reloadable = true,
+	  .help = "file with the key that keys of agents are derived from" },
+	TEXT("state-dir", state_dir, "DIR",
+	    "folder where sessions are remembered over a restart"),
+	U32("udp-senders-max", udp_senders_max, "N", 1, REPLAY_SENDERS_MAX,
+	    REPLAY_SENDERS_DEFAULT, "senders of sealed beats known at once"),
+	SWITCH("i-accept-plaintext-udp", accept_plaintext_udp,
+	    "receive plain beats by UDP, which anyone can forge"),
+	SWITCH("i-accept-secure-udp-non-loopback",
+	    accept_secure_udp_non_loopback,
+	    "receive sealed beats from other hosts"),
+	SWITCH("secure-udp-i-accept-recovery-on-unauthenticated-transport",
+	    accept_recovery_on_secure_udp,
+	    "let sealed beats lead to recovery"),
+	SWITCH("plaintext-udp-i-accept-recovery-on-unauthenticated-transport",
+	    accept_recovery_on_plaintext_udp,
+	    "let plain beats lead to recovery, which anyone can then cause"),
 
 	{ .name = "tracker-capacity", .type = OPTION_U32, AT(tracker_capacity),
 	  .value = "N", .min = 1, .max = TRACKER_CAPACITY_MAX,

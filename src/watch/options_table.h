@@ -20,6 +20,8 @@ enum option_type {
 	OPTION_MODE,   /* uint32_t, octal, at most 0777 */
 	OPTION_CHOICE, /* int, index into choices */
 	OPTION_ADDRESS,
+	OPTION_IP,   /* struct options_address without its port */
+	OPTION_PORT, /* struct options_port */
 	OPTION_UID, /* added to struct options_ids */
 	OPTION_GID,
 	OPTION_ENV, /* added to recovery_env */

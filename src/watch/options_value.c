@@ -52,6 +52,8 @@ options_set_defaults(struct options *o)
 		case OPTION_SWITCH:
 		case OPTION_TEXT:
 		case OPTION_ADDRESS:
+		case OPTION_IP:
+		case OPTION_PORT:
 		case OPTION_UID:
 		case OPTION_GID:
 		case OPTION_ENV:
@@ -173,6 +175,42 @@ bad:
 	    label, text);
 }
 
+/* "127.0.0.1" or "::1", numbers only. */
+static int
+parse_ip(const char *label, const char *text, struct options_address *ret,
+    struct options_fault *fault)
+{
+	struct options_address address = { .given = true };
+	struct sockaddr_in *in4 = (struct sockaddr_in *)&address.storage;
+	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&address.storage;
+
+	if (inet_pton(AF_INET, text, &in4->sin_addr) == 1) {
+		in4->sin_family = AF_INET;
+		address.len = sizeof(*in4);
+	} else if (inet_pton(AF_INET6, text, &in6->sin6_addr) == 1) {
+		in6->sin6_family = AF_INET6;
+		address.len = sizeof(*in6);
+	} else {
+		return options_fault_set(fault,
+		    "%s: '%s': must be a numeric address, as 127.0.0.1 or ::1",
+		    label, text);
+	}
+	*ret = address;
+	return 0;
+}
+
+static int
+parse_port(const char *label, const char *text, struct options_port *ret,
+    struct options_fault *fault)
+{
+	if (text_to_u32(text, UINT16_MAX, &ret->port) < 0)
+		return options_fault_set(fault,
+		    "%s: '%s': must be a port number of at most 65535", label,
+		    text);
+	ret->given = true;
+	return 0;
+}
+
 /* A user or group, by number or by name. */
 static int
 parse_id(const struct option_spec *spec, const char *label, const char *text,
@@ -261,6 +299,12 @@ options_set(const struct option_spec *spec, const char *label, const char *text,
 		break;
 	case OPTION_ADDRESS:
 		r = parse_address(label, text, field, fault);
+		break;
+	case OPTION_IP:
+		r = parse_ip(label, text, field, fault);
+		break;
+	case OPTION_PORT:
+		r = parse_port(label, text, field, fault);
 		break;
 	case OPTION_UID:
 	case OPTION_GID:

@@ -37,6 +37,7 @@ setup_free(struct setup *s)
 	if (s == NULL)
 		return;
 	commands_free(s->commands);
+	keyring_free(s->keys);
 	explicit_bzero(s->token, sizeof(s->token));
 	free(s);
 }
@@ -61,11 +62,32 @@ read_token(struct setup *s, struct options_fault *fault)
 	return r;
 }
 
+static int
+read_keys(struct setup *s, struct options_fault *fault)
+{
+	const struct keyring_files files = {
+		.key = s->options.key_file,
+		.accepted = s->options.accepted_key_file,
+		.master = s->options.master_key_file,
+	};
+	struct keyring_fault reason;
+	int r;
+
+	if (!options_has_keys(&s->options))
+		return 0;
+	r = keyring_new(&files, &s->keys, &reason);
+	if (r < 0)
+		(void)options_fault_set(fault, "%s", reason.text);
+	return r;
+}
+
 int
 setup_read(struct setup *s, struct options_fault *fault)
 {
 	int r = read_token(s, fault);
 
+	if (r == 0)
+		r = read_keys(s, fault);
 	if (r < 0)
 		return r;
 	return commands_read_file(s->commands, &s->options, fault);
@@ -110,7 +132,11 @@ is_unchanged(const struct option_spec *spec, const struct options *now,
 		size = sizeof(int);
 		break;
 	case OPTION_ADDRESS:
+	case OPTION_IP:
 		size = sizeof(struct options_address);
+		break;
+	case OPTION_PORT:
+		size = sizeof(struct options_port);
 		break;
 	case OPTION_UID:
 	case OPTION_GID:
@@ -140,5 +166,9 @@ setup_compare(const struct setup *now, const struct setup *next,
 		return options_fault_set(fault,
 		    "--recovery-exec: recovery cannot be switched on or off "
 		    "while running");
+	if (options_has_keys(&now->options) != options_has_keys(&next->options))
+		return options_fault_set(fault,
+		    "--key-file: keys cannot be switched on or off while "
+		    "running");
 	return 0;
 }

@@ -10,6 +10,7 @@
 
 #include "watch/commands.h"
 #include "watch/config.h"
+#include "watch/intake/keyring.h"
 #include "watch/options.h"
 #include "watch/tell/http.h"
 
@@ -18,6 +19,7 @@ struct setup {
 	struct config config;
 	uint8_t token[HTTP_TOKEN_BYTES];
 	struct commands *commands;
+	struct keyring *keys; /* NULL: none, or not read yet */
 };
 
 /*

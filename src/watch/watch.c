@@ -17,6 +17,7 @@
 #include "watch/host/sdnotify.h"
 #include "watch/intake/unix_in.h"
 #include "watch/loop.h"
+#include "watch/network.h"
 #include "watch/options_table.h"
 #include "watch/ports.h"
 #include "watch/serve.h"
@@ -39,6 +40,7 @@ struct watch {
 	struct health *health;
 	struct unix_in *unix_in;
 	struct unix_in_facts facts;
+	struct network network;
 	struct process_set *processes;
 	struct tell *tell;
 	struct act_options act;
@@ -129,6 +131,7 @@ set_policy(const struct watch *w, struct intake_policy *policy)
 		.n_allowed_gids = o->allow_gids.n,
 		.pid_max = process_pid_max(),
 		.refuse_pid_zero = true,
+		.accept_v01 = o->accept_v01_frames,
 	};
 	memcpy(policy->allowed_uids, o->allow_uids.ids,
 	    sizeof(policy->allowed_uids));
@@ -179,6 +182,8 @@ open_observer(struct watch *w)
 		.source =
 		    unix_in_source(w->unix_in, &w->stats.injected_descriptors),
 		.queue_len = w->facts.queue_len,
+		.network = network_source(&w->network),
+		.network_queue_len = network_queue_len(&w->network),
 		.tell = w->tell,
 		.forgotten = serve_forgotten(&w->serve),
 		.forgotten_ctx = &w->serve,
@@ -242,6 +247,7 @@ apply(struct watch *w, struct setup *next)
 	    u64_mul_sat(o->threshold_ms, NS_PER_MS));
 	if (w->serve.prom != NULL && o->prom_token_file != NULL)
 		http_set_token(w->serve.prom, next->token);
+	network_set_keys(&w->network, next->keys);
 	setup_free(last);
 }
 
@@ -311,6 +317,7 @@ open_loop(struct watch *w)
 		.gauges = &w->gauges,
 		.stats = &w->stats,
 		.intake_fd = unix_in_fd(w->unix_in),
+		.network_fd = network_fd(&w->network),
 		.process_fd = process_set_fd(w->processes),
 		.reload = reload,
 		.reload_ctx = w,
@@ -325,6 +332,15 @@ open_loop(struct watch *w)
 	if (r < 0)
 		log_error("cannot make the event loop: %s", strerror(-r));
 	return r;
+}
+
+static int
+open_network(struct watch *w)
+{
+	const struct network_clock clock = { loop_now_ns, &w->clock };
+
+	return network_open(
+	    &w->network, w->options, w->setup->keys, &w->stats, &clock);
 }
 
 static int
@@ -357,6 +373,7 @@ watch_open(
 		open_notify,
 		open_socket,
 		prepare_http,
+		open_network,
 		open_processes,
 		open_events,
 		open_observer,
@@ -400,10 +417,12 @@ watch_run(struct watch *w)
 
 	log_info("started: varta-watch %s, pid %ld, socket '%s' mode %04o, "
 		 "threshold %" PRIu64 " ms, %" PRIu32 " agents at most, "
-		 "metrics %s",
+		 "metrics %s%s%s",
 	    VARTA_VERSION, (long)getpid(), o->socket_path, o->socket_mode,
 	    o->threshold_ms, o->tracker_capacity,
-	    w->serve.prom != NULL ? http_bound_address(w->serve.prom) : "off");
+	    w->serve.prom != NULL ? http_bound_address(w->serve.prom) : "off",
+	    network_fd(&w->network) >= 0 ? ", UDP " : "",
+	    network_address(&w->network));
 	sdnotify_send(&w->notify, "READY=1\n");
 	w->gauges.started = true;
 	r = loop_run(w->loop);
@@ -427,6 +446,7 @@ watch_close(struct watch *w)
 	serve_close(&w->serve);
 	tell_close(w->tell);
 	process_set_close(w->processes);
+	network_close(&w->network);
 	unix_in_close(w->unix_in);
 	sdnotify_close(&w->notify);
 	setup_free(w->setup);

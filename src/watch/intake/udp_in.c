@@ -114,8 +114,10 @@ udp_in_queue_len(const struct udp_in *u)
 }
 
 int
-udp_in_take(struct udp_in *u, struct datagram *ret, size_t max)
+udp_in_take(void *ctx, struct datagram *ret, size_t max)
 {
+	struct udp_in *u = ctx;
+
 	return datagram_reader_take(&u->reader, ret, max);
 }
 

@@ -36,8 +36,8 @@ const char *udp_in_address(const struct udp_in *u);
 /* How many small datagrams the kernel holds, about. */
 uint32_t udp_in_queue_len(const struct udp_in *u);
 
-/* As datagram_reader_take(). */
-int udp_in_take(struct udp_in *u, struct datagram *ret, size_t max);
+/* As datagram_reader_take(); the function of a source. */
+int udp_in_take(void *u, struct datagram *ret, size_t max);
 
 /* Plain frames: the source for intake_init(). vouched: the operator vouches
  * for the transport. */

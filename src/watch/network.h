@@ -1,0 +1,52 @@
+/*
+ * Network: the UDP socket of the daemon with all that stands behind it, as the
+ * options say: keys, sessions, and the folder in which these are remembered.
+ * Tells the operator what was accepted with it.
+ */
+#ifndef WATCH_NETWORK_H
+#define WATCH_NETWORK_H
+
+#include <stdint.h>
+
+#include "watch/intake/intake.h"
+#include "watch/intake/keyring.h"
+#include "watch/intake/replay.h"
+#include "watch/intake/replay_store.h"
+#include "watch/intake/sealed_in.h"
+#include "watch/intake/udp_in.h"
+#include "watch/options.h"
+
+/* Zeroed: no network. */
+struct network {
+	struct udp_in *udp;
+	struct sealed_in *sealed; /* NULL: plain beats */
+	struct replay *replay;
+	struct replay_store *store; /* NULL: nothing is remembered */
+	bool is_vouched;
+};
+
+struct network_clock {
+	uint64_t (*now_ns)(void *ctx);
+	void *ctx;
+};
+
+/*
+ * Bind and make ready where the options ask for it. keys and stats are
+ * borrowed. 0, or -errno after an error was logged; what was opened is then
+ * network_close()'s.
+ */
+int network_open(struct network *n, const struct options *options,
+    struct keyring *keys, struct stats *stats,
+    const struct network_clock *clock);
+void network_close(struct network *n);
+
+/* From now on these keys hold; the last ones are not used any more. */
+void network_set_keys(struct network *n, struct keyring *keys);
+
+/* take is NULL where there is no network. */
+struct intake_source network_source(const struct network *n);
+int network_fd(const struct network *n);              /* -1: none */
+const char *network_address(const struct network *n); /* "": none */
+uint32_t network_queue_len(const struct network *n);
+
+#endif
