@@ -95,12 +95,13 @@ judge(void *ctx, const struct datagram *d, struct beat *beat)
 		.timestamp = beat->timestamp,
 		.counter = opened->iv.counter,
 	};
+	enum replay_verdict verdict =
+	    replay_check(s->options.replay, &frame, s->now_ns);
 
-	switch (replay_check(s->options.replay, &frame, s->now_ns)) {
+	switch (verdict) {
 	case REPLAY_TAKEN_ANEW:
-		beat->is_anew = true;
-		/* fall through */
 	case REPLAY_TAKEN:
+		beat->is_anew = verdict == REPLAY_TAKEN_ANEW;
 		beat->id = frame.id;
 		return true;
 	case REPLAY_OLD:
