@@ -85,7 +85,11 @@ REFERENCE = {
     ),
     "varta_prom_ip_state_probe_exhausted_total": (COUNTER,),
     "varta_prom_pid_row_refused_total": (COUNTER,),
+    "varta_frame_decrypt_failures_total": (COUNTER,),
+    "varta_secure_replay_refused_total": (COUNTER,),
     "varta_truncated_datagrams_total": (COUNTER,),
+    "varta_sender_state_full_total": (COUNTER,),
+    "varta_secure_aead_attempts_total": (COUNTER,),
     "varta_rate_limited_total": (COUNTER, "reason", ["per_pid", "global"]),
     "varta_observer_uds_rcvbuf_bytes": (GAUGE,),
     "varta_observer_clock_regression_total": (COUNTER,),
@@ -170,6 +174,7 @@ def test_a_family_of_the_reference_is_there_from_the_first_scrape(
 
 
 def test_families_come_in_the_order_of_the_reference(first_scrape):
+    assert len(REFERENCE) == 65
     found = re.findall(r"^# TYPE (\S+)", first_scrape, re.MULTILINE)
     assert len(found) == len(set(found))
     assert [name for name in found if name in REFERENCE] == list(REFERENCE)
