@@ -150,7 +150,8 @@ struct agent_row {
 	uint64_t last_seen_ns;
 	uint64_t joined_ns;
 	uint32_t pid;
-	uint8_t status; /* as above */
+	uint32_t source; /* upper half of its id; 0: this host */
+	uint8_t status;  /* as above */
 };
 
 /* Why recovery was not run, or what became of it. */

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/prng.h"
+#include "base/strbuf.h"
 #include "base/util.h"
 
 static int
@@ -44,6 +45,23 @@ warn(const struct network *n, const struct options *options)
 		log_warn("recovery is run for agents known by %s beats over "
 			 "the network alone",
 		    sealed ? "sealed" : "plain");
+}
+
+/* Which keys there are, by the numbers that stand for them in metrics. */
+static void
+tell_keys(const struct keyring *keys)
+{
+	uint32_t sources[KEYRING_KEYS_MAX];
+	size_t n = keyring_sources(keys, sources);
+	char storage[KEYRING_KEYS_MAX * 24];
+	struct strbuf text;
+
+	strbuf_init(&text, storage, sizeof(storage));
+	for (size_t i = 0; i < n; i++)
+		strbuf_printf(&text, "%s%s %08" PRIx32, i > 0 ? ", " : "",
+		    i < keyring_shared_count(keys) ? "shared" : "master",
+		    sources[i]);
+	log_info("keys of sealed beats: %s", text.text);
 }
 
 static void
@@ -104,7 +122,7 @@ fail:
 
 static int
 open_sealed(struct network *n, const struct options *options,
-    struct keyring *keys, struct stats *stats,
+    struct keyring *keys, struct stats *stats, struct metrics_gauges *gauges,
     const struct network_clock *clock)
 {
 	struct sealed_in_options sealed = {
@@ -114,6 +132,8 @@ open_sealed(struct network *n, const struct options *options,
 		.stats = stats,
 		.now_ns = clock->now_ns,
 		.clock_ctx = clock->ctx,
+		.senders = &gauges->sealed_senders,
+		.sessions = &gauges->sealed_sessions,
 	};
 	int r = open_replay(n, options, keys, stats, clock->now_ns(clock->ctx));
 
@@ -126,13 +146,18 @@ open_sealed(struct network *n, const struct options *options,
 		log_error("--udp-port: out of memory");
 		return -ENOMEM;
 	}
+	gauges->sealed_senders = replay_senders(n->replay);
+	gauges->sealed_sessions = replay_sessions(n->replay);
+	gauges->sealed_sessions_max =
+	    replay_sessions_max(options->udp_senders_max);
+	tell_keys(keys);
 	warn_of_keys(keys, options);
 	return 0;
 }
 
 int
 network_open(struct network *n, const struct options *options,
-    struct keyring *keys, struct stats *stats,
+    struct keyring *keys, struct stats *stats, struct metrics_gauges *gauges,
     const struct network_clock *clock)
 {
 	int r;
@@ -146,7 +171,7 @@ network_open(struct network *n, const struct options *options,
 			    ? options->accept_recovery_on_secure_udp
 			    : options->accept_recovery_on_plaintext_udp;
 	if (keys != NULL)
-		r = open_sealed(n, options, keys, stats, clock);
+		r = open_sealed(n, options, keys, stats, gauges, clock);
 	if (r == 0)
 		warn(n, options);
 	return r;
@@ -165,8 +190,10 @@ network_close(struct network *n)
 void
 network_set_keys(struct network *n, struct keyring *keys)
 {
-	if (n->sealed != NULL)
-		sealed_in_set_keys(n->sealed, keys);
+	if (n->sealed == NULL)
+		return;
+	sealed_in_set_keys(n->sealed, keys);
+	tell_keys(keys);
 }
 
 struct intake_source

@@ -15,6 +15,7 @@
 #include "watch/intake/sealed_in.h"
 #include "watch/intake/udp_in.h"
 #include "watch/options.h"
+#include "watch/tell/metrics.h"
 
 /* Zeroed: no network. */
 struct network {
@@ -31,12 +32,12 @@ struct network_clock {
 };
 
 /*
- * Bind and make ready where the options ask for it. keys and stats are
- * borrowed. 0, or -errno after an error was logged; what was opened is then
- * network_close()'s.
+ * Bind and make ready where the options ask for it. keys, stats and gauges are
+ * borrowed; gauges of sealed frames are kept current. 0, or -errno after an
+ * error was logged; what was opened is then network_close()'s.
  */
 int network_open(struct network *n, const struct options *options,
-    struct keyring *keys, struct stats *stats,
+    struct keyring *keys, struct stats *stats, struct metrics_gauges *gauges,
     const struct network_clock *clock);
 void network_close(struct network *n);
 

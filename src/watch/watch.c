@@ -203,13 +203,11 @@ open_observer(struct watch *w)
 		set_recovery(w, ports.own_pid_namespace);
 		ports.recovery = &w->act;
 	}
-	w->gauges = (struct metrics_gauges){
-		.queue_len = w->facts.queue_len,
-		.uds_rcvbuf_bytes = w->facts.rcvbuf_bytes,
-		.pid_max = ports.policy.pid_max,
-		.tracker_capacity = w->options->tracker_capacity,
-		.scan_window = w->options->eviction_scan_window,
-	};
+	w->gauges.queue_len = w->facts.queue_len;
+	w->gauges.uds_rcvbuf_bytes = w->facts.rcvbuf_bytes;
+	w->gauges.pid_max = ports.policy.pid_max;
+	w->gauges.tracker_capacity = w->options->tracker_capacity;
+	w->gauges.scan_window = w->options->eviction_scan_window;
 	r = observer_new(w->options, &ports, &w->stats, &w->observer);
 	if (r < 0)
 		log_error("cannot make tables for %" PRIu32 " agents: %s",
@@ -339,8 +337,8 @@ open_network(struct watch *w)
 {
 	const struct network_clock clock = { loop_now_ns, &w->clock };
 
-	return network_open(
-	    &w->network, w->options, w->setup->keys, &w->stats, &clock);
+	return network_open(&w->network, w->options, w->setup->keys, &w->stats,
+	    &w->gauges, &clock);
 }
 
 static int

@@ -1,9 +1,11 @@
 #include "watch/intake/sealed_in.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/log.h"
 #include "base/util.h"
 
 _Static_assert(
@@ -12,6 +14,7 @@ _Static_assert(
 struct sealed_in {
 	struct sealed_in_options options;
 	uint64_t now_ns; /* of the batch */
+	bool has_warned; /* that memory runs out */
 	struct keyring_opened opened[INTAKE_BATCH];
 };
 
@@ -41,6 +44,7 @@ sealed_in_set_keys(struct sealed_in *s, struct keyring *keys)
 
 	s->options.keys = keys;
 	replay_use(s->options.replay, sources, n);
+	s->has_warned = false;
 }
 
 /* Open d in place: it is then the frame inside, or marked as dropped. */
@@ -121,6 +125,26 @@ judge(void *ctx, const struct datagram *d, struct beat *beat)
 	return false;
 }
 
+/* Say once, in time, that memory runs out. */
+static void
+watch_memory(struct sealed_in *s)
+{
+	uint64_t used = replay_sessions(s->options.replay);
+	uint64_t max = replay_sessions_max(replay_places(s->options.replay));
+
+	if (s->options.sessions != NULL)
+		*s->options.sessions = used;
+	if (s->options.senders != NULL)
+		*s->options.senders = replay_senders(s->options.replay);
+	if (s->has_warned || used < max / 4 * 3)
+		return;
+	s->has_warned = true;
+	log_warn("%" PRIu64 " of %" PRIu64 " sessions of sealed beats are "
+		 "remembered; when there is no room left, agents that start "
+		 "are refused: replace the keys, or raise --udp-senders-max",
+	    used, max);
+}
+
 /* What the batch has changed is written before its beats are handed on. */
 static void
 settle(void *ctx)
@@ -131,6 +155,7 @@ settle(void *ctx)
 		replay_store_save(s->options.store, s->now_ns);
 	else
 		replay_settle(s->options.replay);
+	watch_memory(s);
 }
 
 struct intake_source

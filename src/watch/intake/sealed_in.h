@@ -31,6 +31,8 @@ struct sealed_in_options {
 	struct stats *stats;
 	uint64_t (*now_ns)(void *ctx);
 	void *clock_ctx;
+	uint64_t *senders; /* gauges, kept current; NULL: nobody looks */
+	uint64_t *sessions;
 };
 
 /* NULL: no memory. */

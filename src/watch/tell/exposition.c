@@ -338,12 +338,32 @@ put_row_value(char *p, const struct exposition_rows *rows,
 	return put_value(put(p, "\"} ", 3), f->unit, f->of_agent(v, agent));
 }
 
+/* Agents of other hosts may have the pid of one here: they have one label
+ * more. Sources are those of the intake: 1 is the network without a key. */
+static char *
+put_source(char *p, uint32_t source)
+{
+	uint8_t bytes[4];
+	char hex[2 * sizeof(bytes) + 1];
+
+	if (likely(source == 0))
+		return p;
+	p = put_text(p, "\",source=\"");
+	if (source == 1)
+		return put_text(p, "udp");
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(source >> (24 - 8 * i));
+	text_bytes_to_hex(bytes, sizeof(bytes), hex);
+	return put_text(p, hex);
+}
+
 char *
 exposition_agent(char *p, const struct exposition_rows *rows,
     const struct family_values *v, const struct agent_row *agent)
 {
 	p = put_prefix(p, rows);
 	p += text_format_u64(agent->pid, p);
+	p = put_source(p, agent->source);
 	return put_row_value(p, rows, v, agent);
 }
 
@@ -356,6 +376,7 @@ exposition_info(
 
 	p = put_prefix(p, rows);
 	p += text_format_u64(agent->pid, p);
+	p = put_source(p, (uint32_t)(agent->id >> 32));
 	p = put(p, name, sizeof(name) - 1);
 	p += byname_label(agent->name, p);
 	p = put(p, uid, sizeof(uid) - 1);

@@ -83,7 +83,7 @@ metrics_render_free(struct metrics_render *r)
 
 /*
  * The agent at slot, unless it joined after the start. Since the others keep
- * their slot and a pid has one agent, no pid comes up twice.
+ * their slot and a pid of a source has one agent, none comes up twice.
  */
 static bool
 view(const struct metrics_render *r, uint32_t slot, struct agent_view *ret)

@@ -47,6 +47,9 @@ struct metrics_gauges {
 	uint64_t tracker_capacity;
 	uint64_t scan_window;
 	uint64_t agents; /* tracked now */
+	uint64_t sealed_senders;
+	uint64_t sealed_sessions; /* remembered */
+	uint64_t sealed_sessions_max;
 	/* For /readyz. */
 	bool started;           /* READY=1 has been said */
 	uint64_t late_until_ns; /* not ready so long after a gap of our own */

@@ -23,6 +23,11 @@ static const char *const limited_reasons[STATS_LIMITED_COUNT] = {
 	[STATS_LIMITED_GLOBAL] = "global",
 };
 
+static const char *const session_reasons[STATS_SESSION_COUNT] = {
+	[STATS_SESSION_MEMORY_FULL] = "memory_full",
+	[STATS_SESSION_TOO_OFTEN] = "too_often",
+};
+
 static const char *const out_of_order_causes[STATS_OUT_OF_ORDER_COUNT] = {
 	[STATS_NONCE_REPEATED] = "nonce_repeated",
 	[STATS_NONCE_REGRESSED] = "nonce_regressed",
@@ -471,6 +476,20 @@ const struct family family_table[] = {
 	    "Datagrams of a user who may not beat."),
 	COUNTER("varta_pid_zero_refused_total", pid_zero_refused,
 	    "Datagrams from outside the observer's pid namespace."),
+	COUNTER_BY("varta_sealed_sessions_refused_total", "reason",
+	    session_reasons, session_refused,
+	    "Sealed frames of a new session for which there was no room in "
+	    "memory, or of a sender that begins too many."),
+	GAUGE("varta_sealed_sessions", sealed_sessions,
+	    "Sessions of sealed frames that are remembered."),
+	GAUGE("varta_sealed_sessions_max", sealed_sessions_max,
+	    "Sessions that can be remembered; 0 without sealed frames."),
+	GAUGE("varta_sealed_senders", sealed_senders,
+	    "Senders of sealed frames that are known now."),
+	COUNTER("varta_state_errors_total", state_errors,
+	    "Failed writes and syncs of the file of sessions."),
+	COUNTER("varta_v01_frames_total", v01_frames,
+	    "Frames of version 1, refused ones included."),
 	COUNTER("varta_injected_descriptors_total", injected_descriptors,
 	    "Descriptors that came with a datagram and were closed."),
 	COUNTER("varta_observer_passes_total", passes,

@@ -219,6 +219,7 @@ tracker_row(const struct tracker *t, uint32_t slot, struct agent_row *ret)
 	ret->beats = h->beats;
 	ret->last_seen_ns = h->last_seen_ns;
 	ret->pid = (uint32_t)h->id;
+	ret->source = (uint32_t)(h->id >> 32);
 	ret->status = (h->state & TABLE_STALLED) != 0 ? (uint8_t)AGENT_STALLED
 						      : table_status(h);
 	ret->stalls = t->cold[slot].stalls;
