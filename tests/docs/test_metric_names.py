@@ -34,7 +34,7 @@ def library_names():
     for path in project_files(".h", ".h.in", ".map"):
         if path.parts[0] == "include":
             names |= set(re.findall(r"\bvarta_\w+", text_of(path)))
-    return names | {"varta_frame"}
+    return names | {"varta_frame", "varta_secure"}
 
 
 def documents():

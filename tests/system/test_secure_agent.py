@@ -222,9 +222,10 @@ def dynamic_symbols(library):
 
 def map_of(path):
     text = (ROOT / "src" / path).read_text()
+    nodes = re.findall(r"^([A-Z]\S+) \{\n(.*?)^\};", text, re.M | re.S)
     return {
         name: version
-        for version, names in re.findall(r"^([A-Z]\S+) \{\n(.*?)^\};", text, re.M | re.S)
+        for version, names in nodes
         for name in re.findall(r"\b(\w+);", names)
     }
 
