@@ -20,7 +20,7 @@
 #include "watch/act/act.h"
 
 enum {
-	ROUNDS = 3,
+	ROUNDS = 5,
 	AGENTS = 4096,
 	THRESHOLD_MS = 1500,
 	QUEUE = 4096,
