@@ -42,8 +42,9 @@ enum {
 
 static const struct opts_entry options[] = {
 	[OPT_SOCKET] = { "socket", "ADDRESS",
-	    "the observer's socket: an absolute path, or unix:PATH\n"
-	    "(default: $VARTA_SOCKET, else /run/varta/varta.sock)" },
+	    "the observer's socket: an absolute path, unix:PATH or\n"
+	    "udp:HOST:PORT (default: $VARTA_SOCKET, else\n"
+	    "/run/varta/varta.sock)" },
 	[OPT_STATUS] = { "status", "STATUS",
 	    "ok, degraded or critical (default: ok)" },
 	[OPT_PAYLOAD] = { "payload", "NUMBER",

@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 
@@ -223,6 +224,7 @@ have_a_child(struct fixture *f, unsigned depth)
 	else
 		pid = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
 	if (pid == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 		prng_seed(&random_state,
 		    prng_u64(&random_state) ^ (uint64_t)getpid());
 		_exit(live(f, depth + 1) ? 0 : 1);
