@@ -4,7 +4,7 @@ and what they export. Run as a program by test_secure_agent.py:
     sealed_agent.py LIBRARY ADDRESS shared|master KEYFILE COMMAND...
 
 beat: one beat. fork: the next command in a child, waited for. reconnect.
-crash: install the handler for last words, and die of SIGSEGV. Ends with the
+reopen: close the agent and open another. crash: install the handler for last words, and die of SIGSEGV. Ends with the
 negative of the first code that is one, printed."""
 
 import ctypes
@@ -35,6 +35,9 @@ def main(library, address, kind, key_file, *commands):
             must(command, secure.varta_beat(agent, 0, ctypes.c_uint32(7)))
         elif command == "reconnect":
             must(command, secure.varta_reconnect(agent))
+        elif command == "reopen":
+            secure.varta_close(agent)
+            must(command, opens(address, key_file, ctypes.byref(agent)))
         elif command == "fork":
             child = os.fork()
             if child == 0:

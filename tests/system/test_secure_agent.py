@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -201,6 +202,30 @@ def test_a_key_that_others_can_read_is_refused(observer, folder):
         text=True,
     )
     assert (done.returncode, done.stdout) == (1, "open: -13\n")
+
+
+# ---- our agents and our observer ------------------------------------------
+
+
+@needs_shared
+@pytest.mark.parametrize("kind", ["shared", "master"])
+def test_our_observer_takes_all_that_our_agents_send(folder, kind):
+    key_file = write_secret(folder / "key", KEY.hex() + "\n")
+    option = "--key-file" if kind == "shared" else "--master-key-file"
+    with support.Observer(folder, "--udp-port", 0, option, key_file) as watch:
+        observer = types.SimpleNamespace()
+        observer.address = "udp:" + re.search(r"UDP (\S+:\d+)", watch.log())[1]
+        commands = ["beat", "beat", "reconnect", "beat", "reopen", "beat"]
+        commands += ["fork", "beat", "beat", "crash"]
+        agent = start(observer, folder, kind, *commands)
+        finish(agent, -signal.SIGSEGV)
+        watch.wait_event("beat", count=7)
+        beats = watch.events("beat", agent.pid)
+        children = [row for row in watch.events("beat") if row not in beats]
+    nonces = ["1", "2", "3", "1", "2", str(support.NONCE_TERMINAL)]
+    assert [row.nonce for row in beats] == nonces
+    assert beats[-1].payload == str(int(signal.SIGSEGV))
+    assert [row.nonce for row in children] == ["1"]
 
 
 # ---- the libraries --------------------------------------------------------
