@@ -27,8 +27,10 @@ struct udp_in {
 static void
 format_address(const struct sockaddr *address, char ret[UDP_IN_ADDRESS_BYTES])
 {
-	const struct sockaddr_in *in4 = (const struct sockaddr_in *)address;
-	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
+	const struct sockaddr_in *in4 =
+	    (const struct sockaddr_in *)(const void *)address;
+	const struct sockaddr_in6 *in6 =
+	    (const struct sockaddr_in6 *)(const void *)address;
 	char ip[INET6_ADDRSTRLEN];
 
 	if (address->sa_family == AF_INET6) {
