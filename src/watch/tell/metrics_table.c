@@ -4,73 +4,8 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "watch/tell/metrics_labels.h"
 
-/* The words of labels, in the order of the arrays whose elements they name. */
-
-static const char *const decode_kinds[STATS_DECODE_COUNT] = {
-	[STATS_BAD_MAGIC] = "bad_magic",
-	[STATS_BAD_VERSION] = "bad_version",
-	[STATS_BAD_STATUS] = "bad_status",
-	[STATS_BAD_PID] = "bad_pid",
-	[STATS_BAD_TIMESTAMP] = "bad_timestamp",
-	[STATS_BAD_NONCE] = "bad_nonce",
-	[STATS_STALL_ON_WIRE] = "stall_on_wire",
-	[STATS_BAD_CRC] = "bad_crc",
-};
-
-static const char *const limited_reasons[STATS_LIMITED_COUNT] = {
-	[STATS_LIMITED_PER_PID] = "per_pid",
-	[STATS_LIMITED_GLOBAL] = "global",
-};
-
-static const char *const session_reasons[STATS_SESSION_COUNT] = {
-	[STATS_SESSION_MEMORY_FULL] = "memory_full",
-	[STATS_SESSION_TOO_OFTEN] = "too_often",
-};
-
-static const char *const out_of_order_causes[STATS_OUT_OF_ORDER_COUNT] = {
-	[STATS_NONCE_REPEATED] = "nonce_repeated",
-	[STATS_NONCE_REGRESSED] = "nonce_regressed",
-	[STATS_TERMINAL_REPLAYED] = "terminal_replayed",
-};
-
-static const char *const dropped_reasons[STATS_PROM_DROPPED_COUNT] = {
-	[STATS_PROM_DRAIN] = "drain",
-	[STATS_PROM_RATE_LIMIT] = "rate_limit",
-	[STATS_PROM_IP_TABLE_FULL] = "ip_table_full",
-};
-
-static const char *const ring_levels[STATS_AUDIT_RING_COUNT] = {
-	[STATS_AUDIT_RING_WARN] = "warn",
-	[STATS_AUDIT_RING_CRITICAL] = "critical",
-};
-
-static const char *const stages[STATS_STAGE_COUNT] = {
-	[STATS_STAGE_DRAIN_PENDING] = "drain_pending",
-	[STATS_STAGE_POLL] = "poll",
-	[STATS_STAGE_MAINTENANCE] = "maintenance",
-	[STATS_STAGE_RECOVERY_REAP] = "recovery_reap",
-	[STATS_STAGE_SERVE_PENDING] = "serve_pending",
-	[STATS_STAGE_HOUSEKEEPING] = "housekeeping",
-};
-
-static const char *const stall_reasons[STALL_REASON_COUNT] = {
-	[STALL_SILENT] = "silent",
-	[STALL_GONE] = "gone",
-};
-
-static const char *const log_kinds[LOG_KIND_COUNT] = {
-	[LOG_KIND_FILE_EXPORT_IO] = "file_export_io",
-	[LOG_KIND_AUDIT_IO] = "audit_io",
-	[LOG_KIND_PROM_SERVE] = "prom_serve",
-	[LOG_KIND_HEARTBEAT_IO] = "heartbeat_io",
-	[LOG_KIND_AUDIT_RING_WARN] = "audit_ring_warn",
-	[LOG_KIND_AUDIT_RING_CRITICAL] = "audit_ring_critical",
-};
-
-static const char *const signal_modes[] = { "libc" };
-
-/* In the order of the reference, which is not that of the enum. */
 static const char *const outcome_words[] = {
 	"spawned",
 	"debounced",
@@ -277,7 +212,7 @@ const struct family family_table[] = {
 	    "Silent agents that made room for another."),
 	COUNTER("varta_frame_auth_failures_total", frame_auth_failures,
 	    "Frames whose pid is not the one that the kernel names."),
-	COUNTER_BY("varta_decode_errors_total", "kind", decode_kinds,
+	COUNTER_BY("varta_decode_errors_total", "kind", metrics_decode_kinds,
 	    decode_errors,
 	    "Datagrams of the right length that are no frame."),
 	COUNTER("varta_io_errors_total", io_errors,
@@ -317,7 +252,7 @@ const struct family family_table[] = {
 	    "Passes that left recovery commands to be started later."),
 	ALWAYS_0("varta_recovery_invariant_violations_total",
 	    "Always 0: ours are assertions."),
-	COUNTER_OF("varta_log_suppressed_total", "kind", log_kinds,
+	COUNTER_OF("varta_log_suppressed_total", "kind", metrics_log_kinds,
 	    log_suppressed_value,
 	    "Log lines left out, at most one a second of a kind is written."),
 	COUNTER("varta_origin_conflict_total", origin_conflicts,
@@ -361,7 +296,7 @@ const struct family family_table[] = {
 	COUNTER("varta_audit_rotation_budget_exceeded_total",
 	    audit_rotation_budget_exceeded,
 	    "Rotations longer than --audit-rotation-budget-ms."),
-	COUNTER_BY("varta_audit_ring_watermark_total", "level", ring_levels,
+	COUNTER_BY("varta_audit_ring_watermark_total", "level", metrics_ring_levels,
 	    audit_ring,
 	    "Times that the rows waiting rose to 75 % and to 95 % of what "
 	    "can wait."),
@@ -379,7 +314,7 @@ const struct family family_table[] = {
 	    "Sealed frames refused because the table of senders was full."),
 	COUNTER("varta_secure_aead_attempts_total", secure_aead_attempts,
 	    "Attempts to open a sealed frame, one for each key tried."),
-	COUNTER_BY("varta_rate_limited_total", "reason", limited_reasons,
+	COUNTER_BY("varta_rate_limited_total", "reason", metrics_limited_reasons,
 	    rate_limited, "Beats dropped by a rate limit."),
 	GAUGE("varta_observer_uds_rcvbuf_bytes", uds_rcvbuf_bytes,
 	    "SO_RCVBUF as granted; it does not bound the queue of beats."),
@@ -404,18 +339,18 @@ const struct family family_table[] = {
 	COUNTER("varta_observer_scrape_budget_exceeded_total",
 	    scrape_budget_exceeded,
 	    "HTTP parts longer than --scrape-budget-ms."),
-	HISTOGRAM_BY("varta_observer_stage_seconds", "stage", stages, stage,
+	HISTOGRAM_BY("varta_observer_stage_seconds", "stage", metrics_stages, stage,
 	    "Time of each part of a pass."),
 	COUNTER("varta_prom_auth_failures_total", prom_auth_failures,
 	    "HTTP requests with a missing or wrong token."),
 	COUNTER_BY("varta_prom_connections_dropped_total", "reason",
-	    dropped_reasons, prom_dropped,
+	    metrics_dropped_reasons, prom_dropped,
 	    "drain: no room for the connection; rate_limit: answered 429; "
 	    "ip_table_full: served, another address was forgotten."),
 	COUNTER("varta_nonce_wrap_total", nonce_wraps,
 	    "Agents that used up all nonces and began again."),
 	COUNTER_OF("varta_signal_handler_install_total", "mode",
-	    signal_modes, one_value, "Always 1: how signals are handled."),
+	    metrics_signal_modes, one_value, "Always 1: how signals are handled."),
 	{ .name = "varta_watch_uptime_seconds", .type = FAMILY_GAUGE,
 	  .unit = FAMILY_MS, .of_values = uptime_value,
 	  .help = "Seconds since the observer started." },
@@ -443,7 +378,7 @@ const struct family family_table[] = {
 	/* Totals without a pid survive the agents they count. */
 	COUNTER("varta_beats_all_total", beats,
 	    "Beats accepted from all agents."),
-	COUNTER_BY("varta_stalls_all_total", "reason", stall_reasons, stalls,
+	COUNTER_BY("varta_stalls_all_total", "reason", metrics_stall_reasons, stalls,
 	    "Stalls of all agents; gone: the process had ended."),
 	COUNTER("varta_joins_total", joins, "First beats of agents."),
 	COUNTER("varta_resumes_total", resumes,
@@ -452,7 +387,7 @@ const struct family family_table[] = {
 	    "Agents that ended otherwise than with exit code 0."),
 	COUNTER("varta_leaves_total", leaves,
 	    "Agents that ended with exit code 0."),
-	COUNTER_BY("varta_out_of_order_total", "cause", out_of_order_causes,
+	COUNTER_BY("varta_out_of_order_total", "cause", metrics_out_of_order_causes,
 	    out_of_order, "Beats of known agents dropped for their nonce."),
 	COUNTER("varta_new_sessions_total", new_sessions,
 	    "Agents that started over in the same process."),
@@ -477,7 +412,7 @@ const struct family family_table[] = {
 	COUNTER("varta_pid_zero_refused_total", pid_zero_refused,
 	    "Datagrams from outside the observer's pid namespace."),
 	COUNTER_BY("varta_sealed_sessions_refused_total", "reason",
-	    session_reasons, session_refused,
+	    metrics_session_reasons, session_refused,
 	    "Sealed frames of a new session for which there was no room in "
 	    "memory, or of a sender that begins too many."),
 	GAUGE("varta_sealed_sessions", sealed_sessions,
