@@ -115,8 +115,11 @@ take_signals(struct loop *l)
 	action.sa_flags = SA_RESTART;
 	if (sigaction(SIGCONT, &action, NULL) < 0)
 		return -errno;
+	/* A reader that is gone and a file that may not grow are errors of the
+	 * write that met them. */
 	action.sa_handler = SIG_IGN;
-	if (sigaction(SIGPIPE, &action, NULL) < 0)
+	if (sigaction(SIGPIPE, &action, NULL) < 0 ||
+	    sigaction(SIGXFSZ, &action, NULL) < 0)
 		return -errno;
 	return 0;
 }

@@ -41,7 +41,8 @@ struct loop_options {
 
 struct loop;
 
-/* Takes over SIGTERM, SIGINT, SIGHUP, SIGCONT; ignores SIGPIPE. 0 or -errno. */
+/* Takes over SIGTERM, SIGINT, SIGHUP, SIGCONT; ignores SIGPIPE
+ * and SIGXFSZ. 0 or -errno. */
 int loop_open(const struct loop_options *options, struct loop **ret);
 void loop_close(struct loop *l); /* takes NULL */
 

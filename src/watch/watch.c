@@ -31,6 +31,7 @@ struct watch {
 	int argc;
 	char *const *argv;
 	struct setup *setup;           /* in force */
+	struct setup *first;           /* texts of its options are in use */
 	const struct options *options; /* of it */
 	struct stats stats;
 	struct metrics_gauges gauges;
@@ -246,7 +247,11 @@ apply(struct watch *w, struct setup *next)
 	if (w->serve.prom != NULL && o->prom_token_file != NULL)
 		http_set_token(w->serve.prom, next->token);
 	network_set_keys(&w->network, next->keys);
-	setup_free(last);
+	keyring_free(last->keys);
+	last->keys = NULL;
+	/* What cannot change was borrowed by others when they were opened. */
+	if (last != w->first)
+		setup_free(last);
 }
 
 /* SIGHUP: all of the new setup is read and checked before any of it holds; on
@@ -390,6 +395,7 @@ watch_open(
 	w->argc = argc;
 	w->argv = argv;
 	w->setup = setup;
+	w->first = setup;
 	w->options = &setup->options;
 	w->notify.fd = -1;
 	pulse_init(&w->pulse);
@@ -447,6 +453,8 @@ watch_close(struct watch *w)
 	network_close(&w->network);
 	unix_in_close(w->unix_in);
 	sdnotify_close(&w->notify);
-	setup_free(w->setup);
+	if (w->setup != w->first)
+		setup_free(w->setup);
+	setup_free(w->first);
 	free(w);
 }
