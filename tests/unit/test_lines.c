@@ -64,9 +64,14 @@ a_stall_says_who_how_long_and_why(void **state)
 
 	(void)state;
 	ev.why.stall = STALL_SILENT;
+	ev.origin = ORIGIN_KERNEL_ATTESTED;
 	assert_event(&ev, LOG_WARN, 42,
 	    "agent 42 (worker) stalled: silent for 1.234 s, threshold "
 	    "1.000 s, last status degraded, its process is there");
+	ev.origin = ORIGIN_OPERATOR_ATTESTED;
+	assert_event(&ev, LOG_WARN, 42,
+	    "agent 42 (worker) stalled: silent for 1.234 s, threshold "
+	    "1.000 s, last status degraded, known over the network alone");
 	ev.why.stall = STALL_GONE;
 	ev.name = NULL;
 	assert_event(&ev, LOG_WARN, 42,

@@ -57,10 +57,13 @@ add_end(struct strbuf *sb, struct exit_info exit)
 }
 
 static const char *
-stall_text(enum stall_reason why)
+stall_text(enum stall_reason why, enum origin origin)
 {
 	switch (why) {
 	case STALL_SILENT:
+		if (origin == ORIGIN_NETWORK_UNVERIFIED ||
+		    origin == ORIGIN_OPERATOR_ATTESTED)
+			return "known over the network alone";
 		return "its process is there";
 	case STALL_GONE:
 		return "its process has ended";
@@ -81,7 +84,7 @@ stall_line(const struct event *ev, struct line *ret)
 	strbuf_str(&sb, ", threshold ");
 	add_seconds(&sb, ev->threshold_ns);
 	strbuf_printf(&sb, ", last status %s, %s", words_status(ev->status),
-	    stall_text(ev->why.stall));
+	    stall_text(ev->why.stall, (enum origin)ev->origin));
 }
 
 static void
