@@ -22,7 +22,7 @@ enum option_type {
 	OPTION_ADDRESS,
 	OPTION_IP,   /* struct options_address without its port */
 	OPTION_PORT, /* struct options_port */
-	OPTION_UID, /* added to struct options_ids */
+	OPTION_UID,  /* added to struct options_ids */
 	OPTION_GID,
 	OPTION_ENV, /* added to recovery_env */
 	OPTION_REMOVED

@@ -4,8 +4,9 @@ and what they export. Run as a program by test_secure_agent.py:
     sealed_agent.py LIBRARY ADDRESS shared|master KEYFILE COMMAND...
 
 beat: one beat. fork: the next command in a child, waited for. reconnect.
-reopen: close the agent and open another. crash: install the handler for last words, and die of SIGSEGV. Ends with the
-negative of the first code that is one, printed."""
+reopen: close the agent and open another. crash: install the handler for last
+words, and die of SIGSEGV. Ends with the negative of the first code that is one,
+printed."""
 
 import ctypes
 import os

@@ -190,6 +190,7 @@ def test_what_only_a_shell_can_do_is_refused(folder, text):
     for check in ([], ["--check"]):
         code, out, err = run_watch(*check, *command, "--recovery-cmd", text)
         assert (code, out) == (2, "")
-        [line] = err.splitlines()
+        [line, hint] = err.splitlines()
         assert line.startswith("varta-watch: --recovery-cmd: ")
+        assert "--help" in hint
     assert not (folder / "s").exists()

@@ -50,9 +50,9 @@ static struct bench *
 bench_new(bool attested)
 {
 	static struct bench b;
-	struct intake_source source = { .take = take_script,
-		.ctx = &b.script,
-		.attested = attested };
+	struct intake_source source = {
+		.take = take_script, .ctx = &b.script, .attested = attested
+	};
 
 	memset(&b, 0, sizeof(b));
 	b.policy.own_uid = OWN_UID;
@@ -512,9 +512,9 @@ read_as_another_namespace(int fd)
 	static struct intake in;
 	struct stats stats = { 0 };
 	uint64_t n_injected = 0;
-	struct intake_source source = { .take = datagram_reader_take,
-		.ctx = &reader,
-		.attested = true };
+	struct intake_source source = {
+		.take = datagram_reader_take, .ctx = &reader, .attested = true
+	};
 	struct intake_policy policy = { .own_uid = geteuid(),
 		.pid_max = PID_MAX,
 		.refuse_pid_zero = true };
