@@ -23,6 +23,7 @@
 #include "crowd.h"
 #include "sample.h"
 #include "support.h"
+#include "watch/tell/http.h"
 
 enum {
 	ROUNDS = 7,
@@ -324,6 +325,10 @@ main(int argc, char **argv)
 	support_start(argc, argv, ROUNDS, &options);
 	if (support_lacks_processors(&options, keys))
 		return 0;
+	if (!http_is_available()) {
+		sample_skip(keys, "this build has no HTTP");
+		return 0;
+	}
 	if (support_long_queue(QUEUE) < 0) {
 		sample_skip(keys, "needs a network namespace of its own");
 		return 0;
