@@ -42,6 +42,14 @@ RESULTS = {
         "mass", 1.5, "recovery of a mass stall / as many bare posix_spawn(3)"),
     "slow_disk_stall_delay_us": (
         "disk", 2000, "stall lateness p99 while the audit disk blocks 2 s"),
+    "sealed_ingest_vs_floor": (
+        "sealed_ingest", 1.25,
+        "CPU per accepted sealed frame / bare recvmmsg(2) and opening it"),
+    "forged_cost_vs_floor": (
+        "sealed_ingest", 1.30,
+        "CPU per forged datagram, 8 keys / 8 failed attempts to open it"),
+    "flood_stall_lateness_ms": (
+        "sealed_ingest", 5, "p99 of stalls here while a flood comes in"),
     "track_vs_lookup": ("track", 1.3, "beat in the tracker / bare look-up"),
     "table_bytes_per_agent": ("track", 128, "memory of the agent table"),
     "scrape_100k_ms": (

@@ -9,7 +9,9 @@ inlet_init(struct inlet *in, const struct inlet_options *options,
 	intake_init(&in->intake, &options->source, &options->policy, stats);
 	admit_init(&in->admit, options->rate_per_s, options->burst, now_ns);
 	pace_init(&in->pace, options->queue_len, now_ns);
-	in->rest_until = 0;
+	in->counted = 0;
+	in->count_ns = now_ns;
+	in->rest_end_ns = 0;
 	if (options->source.is_network) {
 		in->drain_max = INLET_DRAIN_NETWORK;
 		in->flood = INLET_FLOOD;
@@ -25,17 +27,21 @@ inlet_drained(
     struct inlet *in, uint32_t taken, bool may_be_more, uint64_t now_ns)
 {
 	pace_note(&in->pace, taken, now_ns);
-	in->rest_until = 0;
-	if (taken < in->flood)
-		return may_be_more;
-	in->rest_until = u64_add_sat(now_ns, INLET_FLOOD_REST_NS);
-	return false;
+	if (u64_sub_sat(now_ns, in->count_ns) >= INLET_FLOOD_NS) {
+		in->count_ns = now_ns;
+		in->counted = 0;
+	}
+	in->counted += taken;
+	in->rest_end_ns = in->counted < in->flood
+			      ? 0
+			      : u64_add_sat(in->count_ns, INLET_FLOOD_NS);
+	return may_be_more && in->rest_end_ns == 0;
 }
 
 bool
 inlet_waits(const struct inlet *in, uint64_t now_ns, uint64_t *until_ns)
 {
-	uint64_t nap_ns = pace_nap_ns(&in->pace), end_ns = in->rest_until;
+	uint64_t nap_ns = pace_nap_ns(&in->pace), end_ns = in->rest_end_ns;
 
 	if (nap_ns > 0)
 		end_ns = u64_max(end_ns, u64_add_sat(now_ns, nap_ns));

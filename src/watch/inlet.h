@@ -19,12 +19,13 @@ enum {
 	/* Datagrams in one pass; more where the queue is longer. */
 	INLET_DRAIN_MIN = 4096,
 	/* Of a network, where each may cost nine decryptions: more than the
-	 * kernel holds, and no more than a millisecond or two. */
-	INLET_DRAIN_NETWORK = 512,
-	/* After so many in one pass a network waits for so long: a flood is
-	 * dropped by the kernel, at its price and not at ours. */
-	INLET_FLOOD = 128,
-	INLET_FLOOD_REST_NS = 2000000
+	 * kernel holds, and no more than a few milliseconds. */
+	INLET_DRAIN_NETWORK = 1024,
+	/* Once so many have come within so long, a network waits for the rest
+	 * of that time: we are not woken for each, and what is too much the
+	 * kernel drops, at its price and not at ours. */
+	INLET_FLOOD = 48,
+	INLET_FLOOD_NS = 2000000
 };
 
 struct inlet {
@@ -32,8 +33,10 @@ struct inlet {
 	struct admit admit;
 	struct pace pace;
 	uint32_t drain_max;
-	uint32_t flood;      /* UINT32_MAX: nothing is one */
-	uint64_t rest_until; /* ns; 0 none */
+	uint32_t flood;       /* UINT32_MAX: nothing is one */
+	uint32_t counted;     /* datagrams since */
+	uint64_t count_ns;    /* this time */
+	uint64_t rest_end_ns; /* 0: no rest */
 };
 
 struct inlet_options {

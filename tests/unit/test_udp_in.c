@@ -28,6 +28,8 @@ FAULT(int, -1, getsockname, (int fd, struct sockaddr *a, socklen_t *n),
     (fd, a, n))
 FAULT(int, -1, getsockopt, (int fd, int l, int o, void *v, socklen_t *n),
     (fd, l, o, v, n))
+FAULT(int, -1, setsockopt, (int fd, int l, int o, const void *v, socklen_t n),
+    (fd, l, o, v, n))
 FAULT(void *, NULL, calloc, (size_t n, size_t size), (n, size))
 
 static struct sockaddr_in
@@ -198,6 +200,8 @@ every_failure_leaves_nothing_behind(void **state)
 		assert_non_null(strstr(fault.text, "127.0.0.1:0"));
 		fault_off(faults[i]);
 	}
+	/* Less room in the kernel is no reason not to start. */
+	fault_nth(&fault_setsockopt, 1, EPERM);
 	fault_nth(&fault_getsockopt, 1, EPERM);
 	assert_int_equal(open_at(0, &u, &fault), 0);
 	assert_int_equal(udp_in_queue_len(u), 0);

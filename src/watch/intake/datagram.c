@@ -15,6 +15,7 @@ datagram_reader_init(struct datagram_reader *r, int fd, uint64_t *n_injected)
 	memset(r, 0, sizeof(*r));
 	r->fd = fd;
 	r->n_injected = n_injected;
+	r->control_len = n_injected != NULL ? CREDENTIALS_CONTROL_BYTES : 0;
 	for (i = 0; i < INTAKE_BATCH; i++) {
 		struct msghdr *m = &r->headers[i].msg_hdr;
 
@@ -23,7 +24,7 @@ datagram_reader_init(struct datagram_reader *r, int fd, uint64_t *n_injected)
 		m->msg_iov = &r->iov[i];
 		m->msg_iovlen = 1;
 		m->msg_control = r->control[i];
-		m->msg_controllen = CREDENTIALS_CONTROL_BYTES;
+		m->msg_controllen = r->control_len;
 	}
 }
 
@@ -110,10 +111,12 @@ datagram_reader_take(void *ctx, struct datagram *ret, size_t max)
 		d->gid = UINT32_MAX;
 		d->flags =
 		    (m->msg_flags & MSG_CTRUNC) != 0 ? DATAGRAM_CTRUNC : 0;
+		if (r->control_len == 0)
+			continue;
 		if (!credentials_take_plain(
 			r->control[i], m->msg_controllen, d))
 			walk(r, r->control[i], m->msg_controllen, d);
-		m->msg_controllen = CREDENTIALS_CONTROL_BYTES;
+		m->msg_controllen = r->control_len;
 	}
 	return n;
 }

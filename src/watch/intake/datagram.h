@@ -34,6 +34,7 @@ struct datagram_header {
 /* Points into itself: not to be copied or moved after init. */
 struct datagram_reader {
 	int fd; /* borrowed */
+	size_t control_len;
 	uint64_t *n_injected;
 	struct datagram_header headers[INTAKE_BATCH];
 	struct iovec iov[INTAKE_BATCH];
@@ -43,7 +44,8 @@ struct datagram_reader {
 };
 
 /* fd is a datagram socket, borrowed. n_injected, borrowed, counts descriptors
- * that were slipped in and closed. */
+ * that were slipped in and closed; NULL: the socket carries no control data,
+ * and none is asked for. */
 void datagram_reader_init(
     struct datagram_reader *r, int fd, uint64_t *n_injected);
 

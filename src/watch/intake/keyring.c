@@ -16,7 +16,9 @@
 enum {
 	WAYS = 4, /* places that a pid may have among the derived keys */
 	SETS = KEYRING_AGENTS / WAYS,
-	PID_AT = 4 /* in a frame */
+	PID_AT = 4, /* in a frame */
+	IV_BYTES = 12,
+	TAGGED_BYTES = SEAL_PLAIN_BYTES + 16
 };
 
 static const char white[] = " \t\r\n";
@@ -323,31 +325,62 @@ keyring_sources(const struct keyring *k, uint32_t ret[static KEYRING_KEYS_MAX])
 	return n;
 }
 
-/* With every key, always; what one of them opened is taken over without a
- * branch. */
+/*
+ * Whether the tag of a frame is that of key, at four fifths of the cost of
+ * trying to open it: RFC 8439, section 2.8, with nothing authenticated in the
+ * clear. sealed is the ciphertext and the two lengths behind it.
+ */
+static bool
+has_tag(const uint8_t key[KEYRING_KEY_BYTES], const uint8_t *wire,
+    const uint8_t sealed[TAGGED_BYTES])
+{
+	uint8_t once[crypto_onetimeauth_poly1305_KEYBYTES];
+
+	(void)crypto_stream_chacha20_ietf(once, sizeof(once), wire, key);
+	return crypto_onetimeauth_poly1305_verify(
+		   wire + IV_BYTES + SEAL_PLAIN_BYTES, sealed, TAGGED_BYTES,
+		   once) == 0;
+}
+
+/* Which key fits, without a branch that depends on it: all are tried, always.
+ * The one that does, or zeros, into key. */
+static void
+choose_shared(const struct keyring *k, const uint8_t *wire,
+    uint8_t key[KEYRING_KEY_BYTES], uint32_t *ret_source)
+{
+	uint8_t sealed[TAGGED_BYTES];
+
+	memcpy(sealed, wire + IV_BYTES, SEAL_PLAIN_BYTES);
+	store_le64(sealed + SEAL_PLAIN_BYTES, 0);
+	store_le64(sealed + SEAL_PLAIN_BYTES + 8, SEAL_PLAIN_BYTES);
+	memset(key, 0, KEYRING_KEY_BYTES);
+	*ret_source = 0;
+	for (size_t i = 0; i < k->n_shared; i++) {
+		uint32_t fits = has_tag(k->shared[i], wire, sealed);
+		uint8_t mask = (uint8_t)-fits;
+
+		*ret_source |= k->shared_sources[i] & -fits;
+		for (size_t j = 0; j < KEYRING_KEY_BYTES; j++)
+			key[j] |= k->shared[i][j] & mask;
+	}
+}
+
 static bool
 open_shared(struct keyring *k, const uint8_t *wire, struct keyring_opened *ret)
 {
-	uint8_t plain[SEAL_PLAIN_BYTES];
-	uint32_t found = 0;
+	uint8_t key[KEYRING_KEY_BYTES];
+	bool fits;
 
-	ret->source = 0;
-	memset(ret->plain, 0, sizeof(ret->plain));
-	for (size_t i = 0; i < k->n_shared; i++) {
-		/* All ones for the first that fits. One that does not fit
-		 * gives zeros. */
-		uint32_t fits =
-		    seal_open_shared(k->shared[i], wire, plain) & ~found & 1;
-		uint8_t mask = (uint8_t)-fits;
-
-		found |= fits;
-		ret->source |= k->shared_sources[i] & -fits;
-		for (size_t j = 0; j < sizeof(plain); j++)
-			ret->plain[j] |= plain[j] & mask;
-	}
-	seal_shared_iv(wire, &ret->iv);
 	ret->attempts = (uint32_t)k->n_shared;
-	return found != 0;
+	seal_shared_iv(wire, &ret->iv);
+	if (k->n_shared == 1) {
+		ret->source = k->shared_sources[0];
+		return seal_open_shared(k->shared[0], wire, ret->plain);
+	}
+	choose_shared(k, wire, key, &ret->source);
+	fits = ret->source != 0 && seal_open_shared(key, wire, ret->plain);
+	sodium_memzero(key, sizeof(key));
+	return fits;
 }
 
 static struct agent *
