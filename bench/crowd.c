@@ -221,6 +221,7 @@ open_loop(struct world *w)
 		.gauges = &w->gauges,
 		.stats = &w->crowd->stats,
 		.intake_fd = unix_in_fd(w->unix_in),
+		.network_fd = -1,
 		.process_fd = -1,
 		.clock = w->clock.source,
 		.origin_ns = w->clock.origin_ns,
