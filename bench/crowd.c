@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <varta/frame.h>
 
@@ -253,7 +254,6 @@ be_crowd(struct crowd *crowd)
 	open_http(&w);
 	open_loop(&w);
 	__atomic_store_n(&crowd->ready, 1, __ATOMIC_RELEASE);
-	support_wake(&crowd->ready);
 	support_die("the loop ended: %d", loop_run(w.loop));
 }
 
@@ -266,8 +266,11 @@ crowd_start(int cpu, pid_t *ret_pid)
 	*ret_pid = support_fork(cpu);
 	if (*ret_pid == 0)
 		be_crowd(crowd);
-	while (__atomic_load_n(&crowd->ready, __ATOMIC_ACQUIRE) == 0)
-		support_wait(&crowd->ready, 0);
+	while (__atomic_load_n(&crowd->ready, __ATOMIC_ACQUIRE) == 0) {
+		if (waitpid(*ret_pid, NULL, WNOHANG) != 0)
+			support_die("the crowd has ended");
+		support_sleep_ms(1);
+	}
 	return crowd;
 }
 
