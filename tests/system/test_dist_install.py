@@ -91,6 +91,7 @@ def test_everything_goes_where_it_belongs(installed):
         "usr/share/bash-completion/completions/varta",
         "usr/share/bash-completion/completions/varta-watch",
         "usr/share/doc/varta/operations.md",
+        "usr/share/doc/varta/security.md",
         "usr/share/varta/grafana/varta.json",
         "usr/share/varta/prometheus/scrape-example.yml",
         "usr/share/varta/prometheus/varta-rules.yml",
