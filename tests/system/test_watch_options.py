@@ -33,6 +33,7 @@ NUMBERS = {
     "audit-sync-interval-ms": (0, U32),
     "audit-fsync-budget-ms": (1, U32),
     "audit-rotation-budget-ms": (1, 250),
+    "udp-senders-max": (1, 65536),
     "self-watchdog-secs": (1, U64),
     "shutdown-after-secs": (0, U64),
     "shutdown-grace-ms": (100, 60000),
@@ -64,6 +65,18 @@ OTHERS = {
     "prom-token-file": (["TOKEN"], [""]),
     "prom-agent-series": (["pid", "name", "none"], ["", "Pid", "pid,name"]),
     "control-socket": (["PATH"], [""]),
+    "udp-port": (
+        ["0", "9443", "65535", "+1"],
+        ["", "65536", "-1", "x", "80x", "http", " 1", "0x50"],
+    ),
+    "udp-bind-addr": (
+        ["127.0.0.1", "::1", "0.0.0.0", "::"],
+        ["", "localhost", "[::1]", "127.0.0.1:1", "127.0.0", "256.0.0.1"],
+    ),
+    "key-file": (["TOKEN"], [""]),
+    "accepted-key-file": (["TOKEN"], [""]),
+    "master-key-file": (["TOKEN"], [""]),
+    "state-dir": (["FOLDER"], [""]),
     "recovery-exec": (["/bin/true", "/bin/true a {pid}"], [""]),
     "recovery-exec-file": (["COMMAND"], [""]),
     "recovery-cmd": (["/bin/true 'a b'"], [""]),
@@ -77,6 +90,11 @@ OTHERS = {
 SWITCHES = {
     "allow-cross-namespace-agents",
     "strict-namespace-check",
+    "accept-v01-frames",
+    "i-accept-plaintext-udp",
+    "i-accept-secure-udp-non-loopback",
+    "plaintext-udp-i-accept-recovery-on-unauthenticated-transport",
+    "secure-udp-i-accept-recovery-on-unauthenticated-transport",
     "recovery-inherit-env",
     "recovery-capture-stdio",
     "recovery-on-exit",
@@ -97,6 +115,7 @@ COMPANIONS = {
     "prom-token-file": ["--prom-addr", "127.0.0.1:0"],
     "recovery-capture-stdio": ["--recovery-exec", "/bin/true"],
     "recovery-on-exit": ["--recovery-exec", "/bin/true"],
+    "udp-port": ["--i-accept-plaintext-udp"],
 }
 # What no number of any width may be.
 NO_NUMBERS = ["", " ", "ten", "-1", " 20", "20 ", "2_0", "0x20", "1e3", "20.0"]
@@ -111,6 +130,7 @@ def files(folder):
     for name in ("token", "command", "config"):
         (folder / name).chmod(0o600)
     return {
+        "FOLDER": str(folder),
         "PATH": str(folder / "file"),
         "TOKEN": str(folder / "token"),
         "COMMAND": str(folder / "command"),
@@ -156,7 +176,7 @@ def accept(base):
 
 def all_flags():
     _, out, _ = run_watch("--help")
-    return set(re.findall(r"^  --([a-z-]+)", out, re.MULTILINE))
+    return set(re.findall(r"^  --([a-z0-9-]+)", out, re.MULTILINE))
 
 
 def test_every_flag_is_in_these_tables():
