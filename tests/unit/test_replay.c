@@ -117,7 +117,7 @@ a_restarted_agent_is_taken_at_its_first_beat(void **state)
 }
 
 static void
-a_restarted_agent_is_taken_though_its_first_beats_were_lost(void **state)
+a_restarted_agent_may_lose_its_first_beats(void **state)
 {
 	struct replaybox *b = *state;
 
@@ -294,7 +294,7 @@ newcomers_are_refused_when_the_table_is_full(void **state)
 }
 
 static void
-the_one_silent_for_longest_gives_its_place_but_not_its_session(void **state)
+who_is_silent_longest_gives_its_place_not_its_session(void **state)
 {
 	struct replaybox *b = *state;
 	struct replay_frame f;
@@ -490,8 +490,7 @@ main(void)
 		TEST(lost_frames_do_no_harm_and_late_ones_are_refused),
 		TEST(an_unknown_sender_is_taken_wherever_its_session_is),
 		TEST(a_restarted_agent_is_taken_at_its_first_beat),
-		TEST(
-		    a_restarted_agent_is_taken_though_its_first_beats_were_lost),
+		TEST(a_restarted_agent_may_lose_its_first_beats),
 		TEST(
 		    the_earlier_session_is_good_until_the_new_one_speaks_twice),
 		TEST(an_earlier_session_is_never_taken_up_again),
@@ -505,8 +504,7 @@ main(void)
 		TEST(a_crash_frame_does_not_open_a_session),
 		TEST(a_crash_frame_under_the_session_follows_its_counter),
 		TEST(newcomers_are_refused_when_the_table_is_full),
-		TEST(
-		    the_one_silent_for_longest_gives_its_place_but_not_its_session),
+		TEST(who_is_silent_longest_gives_its_place_not_its_session),
 		TEST(sessions_of_one_sender_begin_at_a_limited_rate),
 		TEST(a_full_memory_refuses_new_sessions_and_forgets_none),
 		TEST(after_a_clean_restart_everything_is_as_it_was),

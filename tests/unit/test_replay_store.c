@@ -377,6 +377,8 @@ a_sync_that_fails_is_told(void **state)
 		(void)usleep(100);
 	}
 	assert_true(w->stats.state_errors > 0);
+	/* The thread looks at the fault until it has ended. */
+	halt(w);
 	fault_off(&fault_fdatasync);
 }
 

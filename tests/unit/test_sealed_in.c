@@ -299,7 +299,7 @@ what_no_key_opens_is_counted_and_makes_no_event(void **state)
 }
 
 static void
-a_frame_that_does_not_decode_is_an_event_and_leaves_no_session(void **state)
+what_does_not_decode_is_an_event_and_no_session(void **state)
 {
 	struct world *w = *state;
 	const struct seal_iv iv = iv_of(7, 0);
@@ -452,8 +452,7 @@ main(void)
 		TEST(other_lengths_are_counted_as_such),
 		TEST(a_plain_frame_is_of_a_wrong_length_here),
 		TEST(what_no_key_opens_is_counted_and_makes_no_event),
-		TEST(
-		    a_frame_that_does_not_decode_is_an_event_and_leaves_no_session),
+		TEST(what_does_not_decode_is_an_event_and_no_session),
 		TEST(a_pid_that_no_host_has_leaves_no_session),
 		TEST(a_recorded_session_is_refused_in_any_order),
 		TEST(refusals_are_counted_by_cause),

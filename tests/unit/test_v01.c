@@ -153,8 +153,7 @@ through_intake(struct one *one, bool accept, bool attested,
 }
 
 static void
-only_who_is_named_by_the_kernel_may_send_them_and_only_when_asked_for(
-    void **state)
+only_senders_whom_the_kernel_names_and_if_asked_for(void **state)
 {
 	static struct intake_batch batch;
 	struct one one = { .pid = PID };
@@ -194,7 +193,7 @@ main(void)
 		    what_no_frame_may_say_is_refused_in_the_order_of_version_2),
 		cmocka_unit_test(other_versions_are_not_of_this_kind),
 		cmocka_unit_test(
-		    only_who_is_named_by_the_kernel_may_send_them_and_only_when_asked_for),
+		    only_senders_whom_the_kernel_names_and_if_asked_for),
 	};
 
 	return cmocka_run_group_tests_name("v01", tests, NULL, NULL);
