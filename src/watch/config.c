@@ -24,6 +24,7 @@ struct reading {
 	struct config *config;
 	struct options_fault *fault;
 	bool failed;
+	int n_lines;                     /* of the file itself */
 	unsigned taken[CONFIG_KEYS_MAX]; /* values of each key */
 	char keys[CONFIG_KEYS_MAX][CONFIG_KEY_BYTES];
 };
@@ -34,14 +35,21 @@ static struct reading *current;
  * of a section, but knows this key at the top only. */
 #define END_KEY "\1end"
 
+/* Where the parser is; not behind the end, where END_KEY stands. */
+static int
+line_of(const cfg_t *cfg)
+{
+	return cfg->line < current->n_lines ? cfg->line : current->n_lines;
+}
+
 /* Only the first fault is told; it has the line. */
 static int
 fail(cfg_t *cfg, const char *key, const char *reason)
 {
 	if (!current->failed)
 		(void)options_fault_set(current->fault, "%s:%d: %s%s%s",
-		    current->path, cfg->line, key, key[0] != '\0' ? ": " : "",
-		    reason);
+		    current->path, line_of(cfg), key,
+		    key[0] != '\0' ? ": " : "", reason);
 	current->failed = true;
 	return -1;
 }
@@ -314,9 +322,9 @@ make_parser(void)
 	return cfg;
 }
 
-/* The whole file and END_KEY, on the heap. */
+/* The whole file and END_KEY, on the heap, and its number of lines. */
 static int
-load(const char *path, char **ret, struct options_fault *fault)
+load(const char *path, char **ret, int *ret_lines, struct options_fault *fault)
 {
 	static const char end[] = "\n" END_KEY " = 1\n";
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -346,7 +354,13 @@ load(const char *path, char **ret, struct options_fault *fault)
 	} else if (memchr(text, '\0', (size_t)n) != NULL) {
 		r = options_fault_set(fault, "%s: is not text", path);
 	} else {
+		/* A last line may have its newline or not. */
+		if (n > 0 && text[n - 1] == '\n')
+			n--;
 		memcpy(text + n, end, sizeof(end));
+		*ret_lines = 1;
+		for (ssize_t i = 0; i < n; i++)
+			*ret_lines += text[i] == '\n';
 		*ret = text;
 		text = NULL;
 		r = 0;
@@ -379,7 +393,7 @@ config_read(const char *path, struct options *options, struct config *config,
 	int r;
 
 	config_init(config);
-	r = load(path, &text, fault);
+	r = load(path, &text, &reading.n_lines, fault);
 	if (r < 0)
 		return r;
 	current = &reading;

@@ -369,5 +369,5 @@ def test_a_bad_command_of_an_agent_is_refused_at_the_start(folder, write):
         *("--config", path, "--check", "--socket", folder / "s"),
         *("--threshold-ms", 10),
     )
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert "agent 'a'" in err

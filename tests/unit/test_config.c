@@ -151,7 +151,9 @@ whatever_is_wrong_is_named_with_its_line(void **state)
 	refuses("config = /x\n", 1, "no such option 'config'");
 	refuses("key_env = x\n", 1, "no such option 'key_env'");
 	refuses("}\n", 1, "unexpected closing brace");
-	refuses("agent x {\n comm = a\n", 4, "the file ends inside a section");
+	refuses("agent x {\n comm = a\n", 2, "the file ends inside a section");
+	refuses("threshold_ms", 1,
+	    "missing equal sign after option 'threshold_ms'");
 	refuses("agent x {\n comm = a\n} }", 3, "unexpected closing brace");
 }
 
