@@ -13,7 +13,10 @@ inlet_init(struct inlet *in, const struct inlet_options *options,
 	in->count_ns = now_ns;
 	in->rest_end_ns = 0;
 	if (options->source.is_network) {
-		in->drain_max = INLET_DRAIN_NETWORK;
+		in->drain_max =
+		    (uint32_t)u64_min(u64_max(INLET_DRAIN_NETWORK,
+					  (uint64_t)options->queue_len + 1),
+			INLET_DRAIN_NETWORK_MAX);
 		in->flood = INLET_FLOOD;
 	} else {
 		in->drain_max = (uint32_t)u64_max(INLET_DRAIN_MIN,

@@ -18,9 +18,10 @@
 enum {
 	/* Datagrams in one pass; more where the queue is longer. */
 	INLET_DRAIN_MIN = 4096,
-	/* Of a network, where each may cost nine decryptions: more than the
-	 * kernel holds, and no more than a few milliseconds. */
-	INLET_DRAIN_NETWORK = 1024,
+	/* Of a network, where each may cost eight attempts to open it: as many
+	 * as the kernel holds, which takes a millisecond, between these two. */
+	INLET_DRAIN_NETWORK = 320,
+	INLET_DRAIN_NETWORK_MAX = 1024,
 	/* Once so many have come within so long, a network waits for the rest
 	 * of that time: we are not woken for each, and what is too much the
 	 * kernel drops, at its price and not at ours. */

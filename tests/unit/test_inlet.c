@@ -101,7 +101,8 @@ a_pass_takes_what_the_kernel_can_have_held(void **state)
 
 	(void)state;
 	make(&in, true);
-	assert_true(in.drain_max >= QUEUE);
+	assert_true(in.drain_max > QUEUE);
+	assert_true(in.drain_max <= INLET_DRAIN_NETWORK_MAX);
 	make(&in, false);
 	assert_int_equal(in.drain_max, INLET_DRAIN_MIN);
 	inlet_init(&in, &options, &stats, 0);

@@ -12,9 +12,9 @@
 #include "watch/intake/datagram.h"
 
 enum {
-	/* Asked for, of which Linux makes twice as much where it may: some 750
-	 * datagrams, less than are taken in one pass. */
-	RCVBUF_BYTES = 288 << 10,
+	/* Asked for, of which Linux makes twice as much: 512 datagrams. More
+	 * would take longer in one pass than stalls should be late by. */
+	RCVBUF_BYTES = 192 << 10,
 	/* What Linux charges to the receive buffer for one small datagram. */
 	CHARGE_BYTES = 768
 };
