@@ -247,12 +247,6 @@ lives_row(const struct lives *l, uint32_t slot, struct agent_row *ret)
 	return tracker_row(l->tracker, slot, ret);
 }
 
-const char *
-lives_name(const struct lives *l, uint32_t slot)
-{
-	return l->life[slot].name;
-}
-
 uint32_t
 lives_slots(const struct lives *l)
 {

@@ -113,7 +113,6 @@ const struct rule *lives_rule(const struct lives *l, uint32_t slot);
 /* What is known of the agent in a slot; see tracker_view(). */
 bool lives_view(const struct lives *l, uint32_t slot, struct agent_view *ret);
 bool lives_row(const struct lives *l, uint32_t slot, struct agent_row *ret);
-const char *lives_name(const struct lives *l, uint32_t slot);
 uint32_t lives_slots(const struct lives *l);
 uint32_t lives_count(const struct lives *l);
 
