@@ -4,13 +4,13 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/thread.h"
 #include "base/util.h"
 #include "watch/host/wedge.h"
 
@@ -85,22 +85,6 @@ run(void *ctx)
 	return NULL;
 }
 
-/* With all signals blocked, which the thread inherits. */
-static int
-start_thread(struct selfdog *s)
-{
-	sigset_t all, before;
-	int r;
-
-	(void)sigfillset(&all);
-	r = pthread_sigmask(SIG_SETMASK, &all, &before);
-	if (r != 0)
-		return -r;
-	r = pthread_create(&s->thread, NULL, run, s);
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return -r;
-}
-
 int
 selfdog_open(const struct selfdog_options *options, struct selfdog **ret)
 {
@@ -116,7 +100,7 @@ selfdog_open(const struct selfdog_options *options, struct selfdog **ret)
 		free(s);
 		return r;
 	}
-	r = start_thread(s);
+	r = thread_start(&s->thread, run, s);
 	if (r < 0) {
 		fd_close(&s->end[0]);
 		fd_close(&s->end[1]);

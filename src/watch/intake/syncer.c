@@ -2,11 +2,12 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+#include "base/thread.h"
 
 struct syncer {
 	int fd;
@@ -46,7 +47,6 @@ int
 syncer_start(int fd, struct syncer **ret)
 {
 	struct syncer *s = calloc(1, sizeof(*s));
-	sigset_t all, before;
 	int r;
 
 	if (s == NULL)
@@ -54,14 +54,10 @@ syncer_start(int fd, struct syncer **ret)
 	s->fd = fd;
 	(void)pthread_mutex_init(&s->lock, NULL);
 	(void)pthread_cond_init(&s->wanted, NULL);
-	/* Signals are the loop's. */
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_create(&s->thread, NULL, run, s);
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (r != 0) {
+	r = thread_start(&s->thread, run, s);
+	if (r < 0) {
 		free(s);
-		return -r;
+		return r;
 	}
 	*ret = s;
 	return 0;

@@ -4,12 +4,12 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "base/util.h"
 #include "watch/tell/bell.h"
 #include "watch/tell/words.h"
@@ -224,22 +224,6 @@ run(void *ctx)
 	return NULL;
 }
 
-/* Signals are for the loop: the thread is born with all of them blocked. */
-static int
-start_thread(struct auditwriter *w)
-{
-	sigset_t all, before;
-	int r;
-
-	(void)sigfillset(&all);
-	r = pthread_sigmask(SIG_SETMASK, &all, &before);
-	if (r != 0)
-		return -r;
-	r = pthread_create(&w->thread, NULL, run, w);
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return -r;
-}
-
 int
 auditwriter_start(const struct auditwriter_options *options, const char *path,
     struct auditfile *file, struct auditqueue *queue, struct auditwriter **ret)
@@ -258,7 +242,7 @@ auditwriter_start(const struct auditwriter_options *options, const char *path,
 		goto fail;
 	r = bell_init(&w->ended);
 	if (r == 0) {
-		r = start_thread(w);
+		r = thread_start(&w->thread, run, w);
 		if (r < 0)
 			bell_fini(&w->ended);
 	}
