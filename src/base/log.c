@@ -243,17 +243,11 @@ log_suppressed(enum log_kind kind)
 	return atomic_load(&limits[kind].total);
 }
 
-const char *
-log_kind_name(enum log_kind kind)
-{
-	static const char *const names[LOG_KIND_COUNT] = {
-		[LOG_KIND_FILE_EXPORT_IO] = "file_export_io",
-		[LOG_KIND_AUDIT_IO] = "audit_io",
-		[LOG_KIND_PROM_SERVE] = "prom_serve",
-		[LOG_KIND_HEARTBEAT_IO] = "heartbeat_io",
-		[LOG_KIND_AUDIT_RING_WARN] = "audit_ring_warn",
-		[LOG_KIND_AUDIT_RING_CRITICAL] = "audit_ring_critical",
-	};
-
-	return names[kind];
-}
+const char *const log_kind_names[LOG_KIND_COUNT] = {
+	[LOG_KIND_FILE_EXPORT_IO] = "file_export_io",
+	[LOG_KIND_AUDIT_IO] = "audit_io",
+	[LOG_KIND_PROM_SERVE] = "prom_serve",
+	[LOG_KIND_HEARTBEAT_IO] = "heartbeat_io",
+	[LOG_KIND_AUDIT_RING_WARN] = "audit_ring_warn",
+	[LOG_KIND_AUDIT_RING_CRITICAL] = "audit_ring_critical",
+};

@@ -67,7 +67,7 @@ void log_limited(enum log_kind kind, uint64_t now_ns, enum log_level level,
 /* How many lines of this kind were left out since the start. */
 uint64_t log_suppressed(enum log_kind kind);
 
-/* The label of a kind in metrics: file_export_io and so on. */
-const char *log_kind_name(enum log_kind kind);
+/* The labels of the kinds in metrics: file_export_io and so on. */
+extern const char *const log_kind_names[LOG_KIND_COUNT];
 
 #endif

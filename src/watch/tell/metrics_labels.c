@@ -52,15 +52,6 @@ const char *const metrics_stall_reasons[STALL_REASON_COUNT] = {
 	[STALL_GONE] = "gone",
 };
 
-const char *const metrics_log_kinds[LOG_KIND_COUNT] = {
-	[LOG_KIND_FILE_EXPORT_IO] = "file_export_io",
-	[LOG_KIND_AUDIT_IO] = "audit_io",
-	[LOG_KIND_PROM_SERVE] = "prom_serve",
-	[LOG_KIND_HEARTBEAT_IO] = "heartbeat_io",
-	[LOG_KIND_AUDIT_RING_WARN] = "audit_ring_warn",
-	[LOG_KIND_AUDIT_RING_CRITICAL] = "audit_ring_critical",
-};
-
 const char *const metrics_signal_modes[] = { "libc" };
 
 /* In the order of the reference, which is not that of the enum. */

@@ -4,7 +4,6 @@
 #ifndef WATCH_TELL_METRICS_LABELS_H
 #define WATCH_TELL_METRICS_LABELS_H
 
-#include "base/log.h"
 #include "watch/stats.h"
 
 extern const char *const metrics_decode_kinds[STATS_DECODE_COUNT];
@@ -15,7 +14,6 @@ extern const char *const metrics_dropped_reasons[STATS_PROM_DROPPED_COUNT];
 extern const char *const metrics_ring_levels[STATS_AUDIT_RING_COUNT];
 extern const char *const metrics_stages[STATS_STAGE_COUNT];
 extern const char *const metrics_stall_reasons[STALL_REASON_COUNT];
-extern const char *const metrics_log_kinds[LOG_KIND_COUNT];
 extern const char *const metrics_signal_modes[1];
 
 #endif

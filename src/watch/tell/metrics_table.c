@@ -252,7 +252,7 @@ const struct family family_table[] = {
 	    "Passes that left recovery commands to be started later."),
 	ALWAYS_0("varta_recovery_invariant_violations_total",
 	    "Always 0: ours are assertions."),
-	COUNTER_OF("varta_log_suppressed_total", "kind", metrics_log_kinds,
+	COUNTER_OF("varta_log_suppressed_total", "kind", log_kind_names,
 	    log_suppressed_value,
 	    "Log lines left out, at most one a second of a kind is written."),
 	COUNTER("varta_origin_conflict_total", origin_conflicts,
