@@ -46,6 +46,9 @@ struct beat {
 	/* The intake knows that its sender has begun anew: what was known of
 	 * the order of its beats holds no longer. */
 	bool is_anew;
+	/* No beat at all: its sender has made itself known in another way, and
+	 * owes none before its first. For a join only. */
+	bool is_contact;
 };
 
 /* Who a process is, beyond its number. Found at first contact. */
@@ -119,6 +122,11 @@ struct event {
 	uint64_t due_ns;       /* stall: when it was due, with what the observer
 				  gave back; 0: told with the end, before that */
 	const char *name;      /* of the agent, borrowed; NULL unknown */
+	/* Of a lane of the agent: join, resume, stall, leave. NULL: of the
+	 * agent itself. nonce is then the number of its beats. */
+	const char *lane;    /* its name, borrowed */
+	uint32_t lane_slot;  /* in the table of lanes */
+	uint64_t lane_token; /* that of no other lane */
 };
 
 /* What is known of one agent, for metrics and answers to tools. */
@@ -152,6 +160,18 @@ struct agent_row {
 	uint32_t pid;
 	uint32_t source; /* upper half of its id; 0: this host */
 	uint8_t status;  /* as above */
+};
+
+/* A lane, for those who look at all of them. */
+struct lane_row {
+	uint64_t beats;
+	uint64_t last_seen_ns;
+	uint64_t joined_ns;
+	uint32_t stalls;
+	uint32_t pid;
+	uint8_t status; /* AGENT_STALLED while stalled */
+	bool is_idle;
+	const char *name; /* borrowed */
 };
 
 /* Why recovery was not run, or what became of it. */

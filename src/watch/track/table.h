@@ -6,7 +6,8 @@
  *
  *	watched   has an agent, and its deadline will be noticed: it is filed
  *	          in the wheel, or a member of a round
- *	due       was handed out because its deadline has come
+ *	due       was handed out because its deadline has come, or has not
+ *	          beaten yet
  *	stalled   has an agent that is not judged again before its next beat
  *	free      an agent left
  *	fresh     never used, from n_slots on
@@ -51,7 +52,8 @@ enum table_notes {
 	TABLE_FILED = 1u << 0,    /* the wheel has an entry of this slot */
 	TABLE_IN_ROUND = 1u << 1, /* a member of a round */
 	TABLE_GONE = 1u << 2,
-	TABLE_HAS_TERMINAL = 1u << 3 /* terminal_timestamp is known */
+	TABLE_HAS_TERMINAL = 1u << 3, /* terminal_timestamp is known */
+	TABLE_HELD = 1u << 4          /* not to be evicted */
 };
 
 /* The nonce of a terminal frame. */

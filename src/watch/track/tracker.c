@@ -193,7 +193,7 @@ tracker_view(const struct tracker *t, uint32_t slot, struct agent_view *ret)
 		.threshold_ns = h->threshold_ns,
 		.last_nonce = (h->state & TABLE_AFTER_TERMINAL) != 0
 				  ? TABLE_NONCE_TERMINAL
-				  : h->next_nonce - 1,
+				  : u64_sub_sat(h->next_nonce, 1),
 		.start_ticks = c->start_ticks,
 		.slot = slot,
 		.pid = (uint32_t)h->id,

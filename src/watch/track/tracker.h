@@ -121,11 +121,12 @@ bool tracker_is_terminal_edge(
 
 /*
  * A new agent, whose identity is not tracked; the beat is its first, and is
- * accepted. When the table is full one agent may be evicted, if the next
- * scan_window slots have one that is stalled, and gone or silent for more than
- * ten thresholds; else, when evicting is balanced, one that is merely silent
- * for so long. *ret_evicted is then what it was (its pidfd is now the caller's
- * to close), and *ret_did_evict is true.
+ * accepted. One that is a mere contact counts as none: the agent is not judged
+ * before its first. When the table is full one agent may be evicted, if the
+ * next scan_window slots have one that is stalled, and gone or silent for more
+ * than ten thresholds; else, when evicting is balanced, one that is merely
+ * silent for so long. *ret_evicted is then what it was (its pidfd is now the
+ * caller's to close), and *ret_did_evict is true.
  *
  * Costs a walk over all deadlines when the only free slots are still filed for
  * a later time than the new agent's deadline.
@@ -135,6 +136,12 @@ bool tracker_is_terminal_edge(
 uint32_t tracker_join(struct tracker *t, const struct beat *beat,
     const struct identity *identity, const struct agent_terms *terms,
     uint64_t now_ns, struct agent_view *ret_evicted, bool *ret_did_evict);
+
+/* Whether the agent has ever beaten. */
+bool tracker_has_beaten(const struct tracker *t, uint32_t slot);
+
+/* From now on the agent is not evicted, or again like any other. */
+void tracker_hold(struct tracker *t, uint32_t slot, bool held);
 
 /* Forget the agent. Its pidfd is the caller's to close. */
 void tracker_remove(struct tracker *t, uint32_t slot);

@@ -88,6 +88,14 @@ refuse(struct tracker *t, enum stats_out_of_order cause)
 	return TRACKER_OUT_OF_ORDER;
 }
 
+/* The first beat of an agent that was a mere contact before: its grace begins
+ * here. */
+static void
+begin_grace(struct table_hot *h, const struct table_cold *c, uint64_t now_ns)
+{
+	h->hold_ns = u64_add_sat(now_ns, u64_sub_sat(h->hold_ns, c->joined_ns));
+}
+
 /* All rules are satisfied. Everything but the order of nonces is noted. */
 static enum tracker_outcome
 accept(
@@ -97,7 +105,9 @@ accept(
 	enum tracker_outcome ret = TRACKER_ACCEPTED;
 
 	h->debt_ns = debt_after(t, debt_of(h, now_ns));
-	if (t->note_intervals)
+	if (h->beats == 0)
+		begin_grace(h, &t->cold[slot], now_ns);
+	else if (t->note_intervals)
 		stats_fine_add(&t->stats->beat_interval,
 		    u64_sub_sat(now_ns, h->last_seen_ns));
 	h->last_seen_ns = now_ns;

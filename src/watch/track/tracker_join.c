@@ -116,6 +116,8 @@ find_victim(struct tracker *t, uint64_t now_ns)
 		slot = t->scan_next;
 		t->scan_next = slot + 1 < t->n_slots ? slot + 1 : 0;
 		h = &t->hot[slot];
+		if ((h->notes & TABLE_HELD) != 0)
+			continue;
 		long_silent = u64_sub_sat(now_ns, h->last_seen_ns) >
 			      u64_mul_sat(h->threshold_ns, EVICT_THRESHOLDS);
 		if ((h->state & TABLE_STALLED) != 0 &&
@@ -152,12 +154,34 @@ make_room(struct tracker *t, uint64_t now_ns, struct agent_view *ret_evicted,
 	return true;
 }
 
+/* What the first beat of an agent leaves in its record, or a contact. */
+static void
+note_first(
+    const struct tracker *t, const struct beat *beat, struct table_hot *hot)
+{
+	hot->state = table_state_of(beat);
+	if (beat->is_contact) {
+		hot->state |= TABLE_UNWATCHED;
+		return;
+	}
+	hot->beats = 1;
+	hot->debt_ns = t->interval_ns;
+	if (table_is_terminal(beat)) {
+		hot->state |= TABLE_AFTER_TERMINAL;
+		hot->notes |= TABLE_HAS_TERMINAL;
+	} else {
+		hot->next_nonce = beat->nonce + 1;
+		hot->last_timestamp = beat->timestamp;
+	}
+	t->stats->beats++;
+}
+
 uint32_t
 tracker_join(struct tracker *t, const struct beat *beat,
     const struct identity *identity, const struct agent_terms *terms,
     uint64_t now_ns, struct agent_view *ret_evicted, bool *ret_did_evict)
 {
-	struct table_hot hot = { .id = beat->id, .beats = 1 };
+	struct table_hot hot = { .id = beat->id };
 	uint32_t slot;
 
 	if (!make_room(t, now_ns, ret_evicted, ret_did_evict))
@@ -166,17 +190,9 @@ tracker_join(struct tracker *t, const struct beat *beat,
 	hot.last_seen_ns = now_ns;
 	hot.threshold_ns = terms->threshold_ns;
 	hot.hold_ns = u64_add_sat(now_ns, terms->grace_ns);
-	hot.debt_ns = t->interval_ns;
-	hot.state = table_state_of(beat);
 	if (identity->gone)
 		hot.notes |= TABLE_GONE;
-	if (table_is_terminal(beat)) {
-		hot.state |= TABLE_AFTER_TERMINAL;
-		hot.notes |= TABLE_HAS_TERMINAL;
-	} else {
-		hot.next_nonce = beat->nonce + 1;
-		hot.last_timestamp = beat->timestamp;
-	}
+	note_first(t, beat, &hot);
 
 	slot = slot_take(t, table_deadline_ns(&hot));
 	hot.notes |= t->hot[slot].notes & TABLE_FILED;
@@ -192,9 +208,28 @@ tracker_join(struct tracker *t, const struct beat *beat,
 	idmap_add(t->ids, beat->id, slot);
 	t->n_agents++;
 	t->stats->joins++;
-	t->stats->beats++;
-	table_watch(t, slot, now_ns);
+	if (!beat->is_contact)
+		table_watch(t, slot, now_ns);
 	return slot;
+}
+
+bool
+tracker_has_beaten(const struct tracker *t, uint32_t slot)
+{
+	assert(table_is_used(t, slot));
+	return t->hot[slot].beats > 0;
+}
+
+void
+tracker_hold(struct tracker *t, uint32_t slot, bool held)
+{
+	struct table_hot *h = &t->hot[slot];
+
+	assert(table_is_used(t, slot));
+	if (held)
+		h->notes |= TABLE_HELD;
+	else
+		h->notes &= (uint8_t)~TABLE_HELD;
 }
 
 void
