@@ -186,6 +186,7 @@ take_texts(cfg_t *sec, struct rule *rule)
 		{ "comm", &rule->comm },
 		{ "exe", &rule->exe },
 		{ "unit", &rule->unit },
+		{ "lane", &rule->lane },
 		{ "recovery_exec", &rule->recovery_exec },
 	};
 
@@ -247,14 +248,19 @@ on_agent(cfg_t *cfg, cfg_opt_t *opt)
 	if (take_agent(sec, &rule) < 0)
 		return -1;
 	if (rule.comm == NULL && rule.exe == NULL && rule.unit == NULL &&
-	    !rule.has_uid)
-		return fail(
-		    cfg, title, "an agent needs one of comm, exe, unit, user");
+	    rule.lane == NULL && !rule.has_uid)
+		return fail(cfg, title,
+		    "an agent needs one of comm, exe, unit, user, lane");
+	if (rule.lane != NULL && rule.grace_ms != 0)
+		return fail(cfg, title,
+		    "a lane has no grace_ms: it owes nothing before its first "
+		    "beat");
 	rule.name = keep(title);
 	if (rule.name == NULL)
 		return fail(cfg, "", "too much text in this file");
 	rules->want_exe |= rule.exe != NULL;
 	rules->want_unit |= rule.unit != NULL;
+	rules->want_lane |= rule.lane != NULL;
 	rules->list[rules->n++] = rule;
 	return 0;
 }
@@ -285,6 +291,7 @@ make_parser(void)
 		CFG_STR("exe", NULL, CFGF_NODEFAULT),
 		CFG_STR("unit", NULL, CFGF_NODEFAULT),
 		CFG_STR("user", NULL, CFGF_NODEFAULT),
+		CFG_STR("lane", NULL, CFGF_NODEFAULT),
 		CFG_STR("threshold_ms", NULL, CFGF_NODEFAULT),
 		CFG_STR("grace_ms", NULL, CFGF_NODEFAULT),
 		CFG_STR("recovery_exec", NULL, CFGF_NODEFAULT),
@@ -375,6 +382,7 @@ config_init(struct config *config)
 {
 	config->rules.n = 0;
 	config->rules.want_exe = config->rules.want_unit = false;
+	config->rules.want_lane = false;
 	config->text_len = 0;
 }
 

@@ -163,6 +163,7 @@ print_rule(FILE *out, const struct rule *rule)
 		{ "comm", rule->comm },
 		{ "exe", rule->exe },
 		{ "unit", rule->unit },
+		{ "lane", rule->lane },
 		{ "recovery_exec", rule->recovery_exec },
 	};
 

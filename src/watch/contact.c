@@ -6,6 +6,8 @@
 #include "base/util.h"
 #include "watch/rules.h"
 
+enum { COMM_BYTES = 16 }; /* of a command name, with its NUL */
+
 static void
 emit_beat(const struct lives *l, enum event_kind kind, uint32_t slot,
     const struct beat *beat, uint64_t now_ns)
@@ -68,35 +70,54 @@ retire(struct lives *l, uint32_t slot, uint64_t now_ns)
 	life_remove(l, slot);
 }
 
-void
-contact_look_up(
-    const struct lives *l, uint64_t id, uint32_t uid, struct contact *ret)
+/* The rule for a process, or for a lane of it. */
+static const struct rule *
+match(const struct lives *l, uint32_t pid, uint32_t uid, const char *lane,
+    char comm[static COMM_BYTES])
 {
 	const struct rules *rules = l->options.rules;
-	uint32_t pid = (uint32_t)id;
-	char comm[16], exe[256] = "", cgroup[256] = "";
+	char exe[256] = "", cgroup[256] = "";
 	struct rule_facts facts = {
 		.comm = comm,
 		.exe = exe,
 		.cgroup = cgroup,
+		.lane = lane,
 		.uid = uid,
 	};
+
+	l->host.name(l->host.ctx, pid, comm, COMM_BYTES);
+	if (rules->want_exe)
+		l->host.exe(l->host.ctx, pid, exe, sizeof(exe));
+	if (rules->want_unit)
+		l->host.cgroup(l->host.ctx, pid, cgroup, sizeof(cgroup));
+	return rules_match(rules, &facts);
+}
+
+const struct rule *
+contact_rule(
+    const struct lives *l, uint32_t pid, uint32_t uid, const char *lane)
+{
+	char comm[COMM_BYTES];
+
+	return match(l, pid, uid, lane, comm);
+}
+
+void
+contact_look_up(
+    const struct lives *l, uint64_t id, uint32_t uid, struct contact *ret)
+{
+	char comm[COMM_BYTES];
 	const struct rule *rule;
 
 	*ret = (struct contact){ .terms = l->options.terms };
 	if (id >> 32 != 0)
 		return;
-	l->host.name(l->host.ctx, pid, comm, sizeof(comm));
-	if (rules->want_exe)
-		l->host.exe(l->host.ctx, pid, exe, sizeof(exe));
-	if (rules->want_unit)
-		l->host.cgroup(l->host.ctx, pid, cgroup, sizeof(cgroup));
-	rule = rules_match(rules, &facts);
+	rule = match(l, (uint32_t)id, uid, NULL, comm);
 	(void)snprintf(ret->name, sizeof(ret->name), "%s",
 	    rule != NULL ? rule->name : comm);
 	if (rule == NULL)
 		return;
-	ret->rule = (uint16_t)(rule - rules->list + 1);
+	ret->rule = (uint16_t)(rule - l->options.rules->list + 1);
 	ret->terms.grace_ns = u64_mul_sat(rule->grace_ms, NS_PER_MS);
 	if (rule->threshold_ms != 0)
 		ret->terms.threshold_ns =
@@ -134,7 +155,7 @@ join(struct lives *l, const struct beat *beat, struct identity *identity,
 	memcpy(life->name, contact.name, sizeof(life->name));
 	life->rule = contact.rule;
 	emit_beat(l, EVENT_JOIN, slot, beat, now_ns);
-	if (l->options.tell_beats)
+	if (l->options.tell_beats && !beat->is_contact)
 		emit_beat(l, EVENT_BEAT, slot, beat, now_ns);
 	if (identity->pidfd >= 0 && l->host.watch(l->host.ctx, identity->pidfd,
 					life_token(l, slot)) == 0)
@@ -208,23 +229,39 @@ known(struct lives *l, uint32_t slot, const struct beat *beat, uint64_t now_ns)
 }
 
 /*
- * A beat with the pid of a process that has ended, or that is known by its
- * start time alone: from that process still (it was queued when it ended), or
- * from another with the same pid?
+ * A process that has ended, or that is known by its start time alone, sends
+ * something: it itself still (it was queued when it ended), or another with
+ * the same pid?
  */
+static bool
+is_another(const struct lives *l, const struct agent_view *view,
+    const struct beat *beat)
+{
+	uint64_t start_ticks = 0;
+
+	if (beat->origin == ORIGIN_KERNEL_ATTESTED)
+		start_ticks = l->host.start_ticks(l->host.ctx, beat->pid);
+	return start_ticks != 0 && start_ticks != view->start_ticks &&
+	       (view->gone || view->start_ticks != 0);
+}
+
+static bool
+must_look_again(const struct lives *l, uint32_t slot)
+{
+	return unlikely(tracker_is_gone(l->tracker, slot)) ||
+	       (unlikely(l->n_no_pidfd > 0) &&
+		   (l->life[slot].flags & LIFE_NO_PIDFD) != 0);
+}
+
 static enum tracker_outcome
 look_again(
     struct lives *l, uint32_t slot, const struct beat *beat, uint64_t now_ns)
 {
 	struct beat fresh = *beat;
 	struct agent_view view;
-	uint64_t start_ticks = 0;
 
 	(void)tracker_view(l->tracker, slot, &view);
-	if (beat->origin == ORIGIN_KERNEL_ATTESTED)
-		start_ticks = l->host.start_ticks(l->host.ctx, beat->pid);
-	if (start_ticks != 0 && start_ticks != view.start_ticks &&
-	    (view.gone || view.start_ticks != 0)) {
+	if (is_another(l, &view, beat)) {
 		retire(l, slot, now_ns);
 		return first_contact(l, &fresh, now_ns);
 	}
@@ -243,9 +280,27 @@ contact_beat(struct lives *l, const struct beat *beat, uint64_t now_ns)
 
 		return first_contact(l, &fresh, now_ns);
 	}
-	if (unlikely(tracker_is_gone(l->tracker, slot)) ||
-	    (unlikely(l->n_no_pidfd > 0) &&
-		(l->life[slot].flags & LIFE_NO_PIDFD) != 0))
+	if (must_look_again(l, slot))
 		return look_again(l, slot, beat, now_ns);
 	return known(l, slot, beat, now_ns);
+}
+
+uint32_t
+contact_hold(struct lives *l, const struct beat *contact, uint64_t now_ns)
+{
+	uint32_t slot = tracker_find(l->tracker, contact->id);
+	struct beat fresh = *contact;
+	struct agent_view view;
+
+	if (slot != SLOT_NONE && must_look_again(l, slot)) {
+		(void)tracker_view(l->tracker, slot, &view);
+		if (!is_another(l, &view, contact))
+			return view.gone ? SLOT_NONE : slot;
+		retire(l, slot, now_ns);
+		slot = SLOT_NONE;
+	}
+	if (slot != SLOT_NONE)
+		return slot;
+	(void)first_contact(l, &fresh, now_ns);
+	return tracker_find(l->tracker, contact->id);
 }

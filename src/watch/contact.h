@@ -17,6 +17,11 @@
 enum tracker_outcome contact_beat(
     struct lives *l, const struct beat *beat, uint64_t now_ns);
 
+/* The slot of the agent that a contact tells of, known before or not;
+ * SLOT_NONE where it may not be one. */
+uint32_t contact_hold(
+    struct lives *l, const struct beat *contact, uint64_t now_ns);
+
 /* What the rules of now say of an agent. Rules are about processes of this
  * host: an agent of another one matches none and has no name. */
 struct contact {
@@ -27,5 +32,9 @@ struct contact {
 
 void contact_look_up(
     const struct lives *l, uint64_t id, uint32_t uid, struct contact *ret);
+
+/* The rule that a lane of a process of this host matches, or NULL. */
+const struct rule *contact_rule(
+    const struct lives *l, uint32_t pid, uint32_t uid, const char *lane);
 
 #endif

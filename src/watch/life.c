@@ -95,6 +95,21 @@ life_remove(struct lives *l, uint32_t slot)
 	(void)tracker_view(l->tracker, slot, &view);
 	life_forgotten(l, slot, &view);
 	tracker_remove(l->tracker, slot);
+	l->life[slot].holds = 0;
+}
+
+bool
+life_drop_idle(struct lives *l, uint32_t slot)
+{
+	struct agent_view view;
+
+	if (l->life[slot].holds > 0 || tracker_has_beaten(l->tracker, slot))
+		return false;
+	(void)tracker_view(l->tracker, slot, &view);
+	if (!view.gone)
+		life_let_go(l, slot, view.pidfd);
+	life_remove(l, slot);
+	return true;
 }
 
 bool
@@ -119,6 +134,8 @@ life_end(struct lives *l, uint32_t slot, struct exit_info info, uint64_t now_ns)
 		return false;
 	}
 	tracker_set_gone(l->tracker, slot);
+	if (!tracker_has_beaten(l->tracker, slot))
+		return !life_drop_idle(l, slot);
 	if (l->options.stall_on_exit && !view.stalled)
 		life_stall(l, slot, STALL_GONE, 0, now_ns);
 	return true;

@@ -20,7 +20,8 @@ enum life_flags {
 struct life {
 	char name[LIVES_NAME_BYTES];
 	uint32_t generation; /* of the slot; part of the token */
-	uint16_t flags;
+	uint8_t flags;
+	uint8_t holds; /* see lives_hold() */
 	uint16_t rule; /* that it matched, from 1; 0 none */
 };
 
@@ -59,8 +60,12 @@ void life_forgotten(
     const struct lives *l, uint32_t slot, const struct agent_view *view);
 void life_remove(struct lives *l, uint32_t slot);
 
+/* Forget an agent that has never beaten and is held by nobody: there is nothing
+ * to watch about it. True when it was one. */
+bool life_drop_idle(struct lives *l, uint32_t slot);
+
 /* The process behind slot has ended, as info tells. False when the agent is
- * forgotten. */
+ * forgotten: it has left, or there is nothing more to wait for. */
 bool life_end(
     struct lives *l, uint32_t slot, struct exit_info info, uint64_t now_ns);
 

@@ -79,6 +79,91 @@ lives_is_terminal_edge(const struct lives *l, const struct beat *beat)
 	    l->tracker, tracker_find(l->tracker, beat->id), beat);
 }
 
+/* A process that is known by its start time alone: is it still there? */
+static bool
+has_ended_unseen(const struct lives *l, uint32_t slot)
+{
+	struct agent_view view;
+
+	if ((l->life[slot].flags & LIFE_NO_PIDFD) == 0)
+		return false;
+	(void)tracker_view(l->tracker, slot, &view);
+	return l->host.start_ticks(l->host.ctx, view.pid) != view.start_ticks;
+}
+
+/* Whether it is still the agent that was held. */
+static bool
+is_held(const struct lives *l, const struct lives_hold *hold)
+{
+	struct agent_view view;
+
+	return tracker_view(l->tracker, hold->slot, &view) &&
+	       view.id == hold->id && view.joined_ns == hold->joined_ns;
+}
+
+bool
+lives_hold(struct lives *l, const struct beat *contact, uint64_t now_ns,
+    struct lives_hold *ret)
+{
+	uint32_t slot = contact_hold(l, contact, now_ns);
+	struct agent_view view;
+
+	if (slot == SLOT_NONE || l->life[slot].holds == LIVES_HOLDS_MAX)
+		return false;
+	l->life[slot].holds++;
+	tracker_hold(l->tracker, slot, true);
+	(void)tracker_view(l->tracker, slot, &view);
+	*ret = (struct lives_hold){
+		.id = view.id,
+		.joined_ns = view.joined_ns,
+		.slot = slot,
+	};
+	return true;
+}
+
+void
+lives_release(struct lives *l, const struct lives_hold *hold)
+{
+	if (!is_held(l, hold) || --l->life[hold->slot].holds > 0)
+		return;
+	tracker_hold(l->tracker, hold->slot, false);
+	(void)life_drop_idle(l, hold->slot);
+}
+
+bool
+lives_held_view(const struct lives *l, const struct lives_hold *hold,
+    struct agent_view *ret)
+{
+	return is_held(l, hold) && lives_view(l, hold->slot, ret);
+}
+
+const struct rule *
+lives_lane_rule(
+    const struct lives *l, const struct lives_hold *hold, const char *lane)
+{
+	struct agent_view view;
+
+	if (!l->options.rules->want_lane || !is_held(l, hold))
+		return NULL;
+	(void)tracker_view(l->tracker, hold->slot, &view);
+	return view.gone ? NULL : contact_rule(l, view.pid, view.uid, lane);
+}
+
+enum lives_state
+lives_state_of(struct lives *l, const struct lives_hold *hold, uint64_t now_ns)
+{
+	if (!is_held(l, hold))
+		return LIVES_GONE;
+	if (tracker_is_gone(l->tracker, hold->slot))
+		return LIVES_ENDED;
+	if ((l->life[hold->slot].flags & LIFE_DYING) != 0)
+		return LIVES_DYING;
+	if (!has_ended_unseen(l, hold->slot))
+		return LIVES_THERE;
+	return life_end(l, hold->slot, life_end_unknown, now_ns) ? LIVES_ENDED
+								 : LIVES_GONE;
+}
+
 /* An end whose cause is not known yet. */
 static void
 await_cause(struct lives *l, uint32_t slot, uint64_t now_ns)
@@ -140,7 +225,6 @@ static void
 judge(struct lives *l, const struct tracker_due *due, const struct pause *pause,
     uint64_t now_ns)
 {
-	const struct life *life = &l->life[due->slot];
 	struct agent_view view;
 	struct verdict verdict;
 	uint64_t credit_ns, due_ns;
@@ -154,10 +238,8 @@ judge(struct lives *l, const struct tracker_due *due, const struct pause *pause,
 	}
 	/* It has ended and nobody said so: a parent that does not reap, or a
 	 * process that is known by its start time alone. */
-	if ((life->flags & LIFE_DYING) != 0 ||
-	    ((life->flags & LIFE_NO_PIDFD) != 0 &&
-		l->host.start_ticks(l->host.ctx, view.pid) !=
-		    view.start_ticks)) {
+	if ((l->life[due->slot].flags & LIFE_DYING) != 0 ||
+	    has_ended_unseen(l, due->slot)) {
 		(void)life_end(l, due->slot, life_end_unknown, now_ns);
 		(void)tracker_view(l->tracker, due->slot, &view);
 		if (view.stalled)

@@ -82,6 +82,50 @@ void lives_prefetch_record(const struct lives *l, const struct beat *beat);
 enum tracker_outcome lives_beat(
     struct lives *l, const struct beat *beat, uint64_t now_ns);
 
+/*
+ * Who has something to watch besides the beats of an agent holds it: it is then
+ * not evicted, and after its end it stays known until it is released, unless it
+ * ended with exit code 0. One that has never beaten is forgotten when nobody
+ * holds it any more.
+ */
+struct lives_hold {
+	uint64_t id;
+	uint64_t joined_ns;
+	uint32_t slot;
+};
+
+enum lives_state {
+	LIVES_THERE = 0,
+	LIVES_DYING, /* ended; how may still be told */
+	LIVES_ENDED, /* not with exit code 0 */
+	LIVES_GONE   /* it left, or another has its place */
+};
+
+enum { LIVES_HOLDS_MAX = 255 /* of one agent */ };
+
+/*
+ * Hold the agent of a process that the kernel has named, of whom contact tells
+ * (a beat with is_contact set). A new one joins, and is not judged before it
+ * has beaten.
+ *
+ * False when there is no room, when it is in a foreign pid namespace, and when
+ * it is held too often.
+ */
+bool lives_hold(struct lives *l, const struct beat *contact, uint64_t now_ns,
+    struct lives_hold *ret);
+void lives_release(struct lives *l, const struct lives_hold *hold);
+
+/* What is known of the agent; false when it is gone from the table. */
+bool lives_held_view(const struct lives *l, const struct lives_hold *hold,
+    struct agent_view *ret);
+
+/* The rule that a lane of this name of the agent matches now, or NULL. Of a
+ * process that has ended there is none to be found. */
+const struct rule *lives_lane_rule(
+    const struct lives *l, const struct lives_hold *hold, const char *lane);
+enum lives_state lives_state_of(
+    struct lives *l, const struct lives_hold *hold, uint64_t now_ns);
+
 /* As tracker_is_terminal_edge(). */
 bool lives_is_terminal_edge(const struct lives *l, const struct beat *beat);
 

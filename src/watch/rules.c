@@ -22,6 +22,9 @@ has_component(const char *path, const char *unit)
 static bool
 matches(const struct rule *rule, const struct rule_facts *facts)
 {
+	if ((rule->lane != NULL) != (facts->lane != NULL) ||
+	    (rule->lane != NULL && strcmp(rule->lane, facts->lane) != 0))
+		return false;
 	if (rule->comm != NULL && strcmp(rule->comm, facts->comm) != 0)
 		return false;
 	if (rule->exe != NULL && strcmp(rule->exe, facts->exe) != 0)

@@ -16,13 +16,15 @@ enum {
 	RULES_NAME_BYTES = 32 /* of an agent's name, with its NUL */
 };
 
-/* NULL and false: whatever it is. At least one of comm, exe, unit and user is
- * given. Text belongs to whoever read the rules. */
+/* NULL and false: whatever it is. At least one of comm, exe, unit, user and
+ * lane is given. A rule with a lane is for lanes alone, all others are for
+ * processes. Text belongs to whoever read the rules. */
 struct rule {
 	const char *name;
 	const char *comm; /* command name, as in /proc/PID/comm */
 	const char *exe;  /* path of the executable */
 	const char *unit; /* a component of its control group's path */
+	const char *lane; /* the name that a lane was opened with */
 	bool has_uid;
 	uint32_t uid;
 	uint64_t threshold_ms;     /* 0: as --threshold-ms */
@@ -35,6 +37,7 @@ struct rules {
 	size_t n;
 	bool want_exe; /* some rule looks at it */
 	bool want_unit;
+	bool want_lane;
 };
 
 /* What is known of a process; "" where it is not known. */
@@ -42,6 +45,7 @@ struct rule_facts {
 	const char *comm;
 	const char *exe;
 	const char *cgroup; /* path in its hierarchy */
+	const char *lane;   /* NULL: the process itself */
 	uint32_t uid;
 };
 

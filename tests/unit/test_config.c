@@ -138,7 +138,7 @@ whatever_is_wrong_is_named_with_its_line(void **state)
 	refuses("allow_uid = { 1,\n no-such-user }\n", 2,
 	    "allow_uid: 'no-such-user': no such user");
 	refuses("agent x { }\n", 1,
-	    "x: an agent needs one of comm, exe, unit, user");
+	    "x: an agent needs one of comm, exe, unit, user, lane");
 	refuses("agent x {\n comm = \"\"\n}\n", 3, "comm: must not be empty");
 	refuses("agent x { comm = a threshold_ms = 1 }\n", 1,
 	    "agent 'x': threshold_ms: '1': must be at least 10");
