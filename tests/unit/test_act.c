@@ -66,7 +66,7 @@ starts_the_command_and_says_so(void **state)
 	assert_string_equal(w->argv, "/bin/fix|--pid=42");
 	assert_string_equal(w->envp,
 	    "PATH=/usr/bin:/bin|VARTA_AGENT_PID=42|VARTA_AGENT_NAME=web|"
-	    "VARTA_REASON=gone");
+	    "VARTA_LANE=|VARTA_REASON=gone");
 	r = world_last(w);
 	assert_int_equal(r->outcome, RECOVERY_SPAWNED);
 	assert_int_equal(r->agent_pid, 42);

@@ -222,7 +222,8 @@ static const char *
 expanded(const char *text, uint32_t pid, const char *name)
 {
 	assert_int_equal(command_split_blanks(text, &words, &fault), 0);
-	command_expand(words.argv, pid, name, &room);
+	command_expand(
+	    words.argv, &(struct command_subject){ pid, name, "db" }, &room);
 	return joined(room.argv);
 }
 
@@ -236,6 +237,16 @@ pid_and_name_are_put_into_arguments(void **state)
 	    expanded("x {pid}{pid}-{name}{name}", 7, "w"), "x|77-ww");
 	assert_string_equal(
 	    expanded("x {PID} {pid {pid}", 7, ""), "x|{PID}|{pid|7");
+}
+
+static void
+the_name_of_a_lane_is_put_into_arguments(void **state)
+{
+	(void)state;
+	assert_string_equal(
+	    expanded("x {pid} -l={lane} {lane}s", 42, "web"), "x|42|-l=db|dbs");
+	assert_string_equal(
+	    expanded("/x/{lane} {lane", 7, ""), "/x/{lane}|{lane|7");
 }
 
 static void
@@ -298,11 +309,13 @@ the_largest_command_fits_when_expanded(void **state)
 	for (i = 0; i < COMMAND_ARGS; i++)
 		argv[i] = arg;
 	argv[COMMAND_ARGS] = NULL;
-	command_expand(argv, UINT32_MAX, "", &room);
+	command_expand(
+	    argv, &(struct command_subject){ UINT32_MAX, "", "" }, &room);
 	assert_string_equal(room.argv[COMMAND_ARGS], "4294967295");
 	assert_null(room.argv[COMMAND_ARGS + 1]);
 	argv[1] = pid;
-	command_expand(argv, UINT32_MAX, "", &room);
+	command_expand(
+	    argv, &(struct command_subject){ UINT32_MAX, "", "" }, &room);
 	assert_null(room.argv[COMMAND_ARGS]);
 }
 
@@ -327,12 +340,15 @@ environment(char *const *entries, char *const *inherited)
 	const char *text;
 
 	assert_int_equal(command_env_new(entries, inherited, &e), 0);
-	text = joined(command_env_set(e, 42, "web", "gone"));
+	text = joined(command_env_set(
+	    e, &(struct command_subject){ 42, "web", "db" }, "gone"));
 	command_env_free(e);
 	return text;
 }
 
-#define OURS "VARTA_AGENT_PID=42|VARTA_AGENT_NAME=web|VARTA_REASON=gone"
+#define OURS                                                                   \
+	"VARTA_AGENT_PID=42|VARTA_AGENT_NAME=web|VARTA_LANE=db|"               \
+	"VARTA_REASON=gone"
 
 static void
 a_path_is_all_that_there_is_by_default(void **state)
@@ -377,7 +393,8 @@ nobody_can_speak_for_the_observer(void **state)
 
 	(void)state;
 	assert_string_equal(environment(entries, inherited),
-	    "VARTA_REASON=gone|VARTA_AGENT_PID=42|VARTA_AGENT_NAME=web");
+	    "VARTA_REASON=gone|VARTA_AGENT_PID=42|VARTA_AGENT_NAME=web|"
+	    "VARTA_LANE=db");
 }
 
 static void
@@ -411,6 +428,7 @@ main(void)
 		cmocka_unit_test(refuses_what_could_grow_past_its_room),
 		cmocka_unit_test(a_list_of_arguments_is_checked_as_well),
 		cmocka_unit_test(pid_and_name_are_put_into_arguments),
+		cmocka_unit_test(the_name_of_a_lane_is_put_into_arguments),
 		cmocka_unit_test(a_pid_that_nobody_asked_for_comes_last),
 		cmocka_unit_test(the_name_of_the_program_is_left_alone),
 		cmocka_unit_test(what_a_name_holds_is_not_replaced_again),

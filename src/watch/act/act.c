@@ -195,6 +195,7 @@ act_stall(struct act *a, const struct act_request *req)
 	w = &a->queue[((uint64_t)a->head + a->n_waiting) % a->options.capacity];
 	w->request = *req;
 	w->request.name[ACT_NAME_BYTES - 1] = '\0';
+	w->request.lane[ACT_NAME_BYTES - 1] = '\0';
 	w->pass = a->pass;
 	a->n_waiting++;
 	return true;
@@ -324,12 +325,13 @@ fire(struct act *a, const struct act_request *req,
 		.agent_pid = req->pid,
 		.latency_ns = u64_sub_sat(now_ns, req->stalled_at_ns),
 	};
+	const struct command_subject subject = { req->pid, req->name,
+		req->lane };
 	char *const *envp;
 	int pid;
 
-	command_expand(command->argv, req->pid, req->name, &a->room);
-	envp =
-	    command_env_set(a->env, req->pid, req->name, reason_of(req->why));
+	command_expand(command->argv, &subject, &a->room);
+	envp = command_env_set(a->env, &subject, reason_of(req->why));
 	pid = run_start(a->run, req, a->room.argv, envp, now_ns);
 	if (pid < 0) {
 		/* Its debounce window is not used up: the next stall may try

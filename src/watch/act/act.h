@@ -4,8 +4,8 @@
  * Takes stalls, decides in the order of the reference (exports page 1.3)
  * whether the recovery command may run, starts it in bounded portions, waits
  * for it without ever blocking, ends it at its time-out, and reports each step.
- * {pid} and {name} are replaced in arguments; each command is a process group,
- * with no stdin of ours; the last bytes of its output are kept.
+ * {pid}, {name} and {lane} are replaced in arguments; each command is a process
+ * group, with no stdin of ours; the last bytes of its output are kept.
  *
  * Each command that was started is reported once when it is over. One that was
  * ended by us is RECOVERY_KILLED, with its exit, and not "reaped" besides; one
@@ -78,6 +78,10 @@ struct act_request {
 	enum origin origin;
 	enum stall_reason why;
 	char name[ACT_NAME_BYTES]; /* "" unknown */
+	/* Of a lane of the agent; SLOT_NONE: the agent itself. */
+	uint32_t lane_slot;
+	uint64_t lane_token;
+	char lane[ACT_NAME_BYTES]; /* "": the agent itself */
 };
 
 /* Whether a stall that had to wait still asks for recovery. */

@@ -214,10 +214,10 @@ command_split_quoted(
 }
 
 /* What stands at a place in an argument. */
-enum piece { PIECE_CHAR = 0, PIECE_PID, PIECE_NAME };
+enum piece { PIECE_CHAR = 0, PIECE_PID, PIECE_NAME, PIECE_LANE };
 
 static const size_t piece_bytes[] = { 1, sizeof("{pid}") - 1,
-	sizeof("{name}") - 1 };
+	sizeof("{name}") - 1, sizeof("{lane}") - 1 };
 
 static enum piece
 piece_at(const char *p)
@@ -226,6 +226,8 @@ piece_at(const char *p)
 		return PIECE_PID;
 	if (strncmp(p, "{name}", piece_bytes[PIECE_NAME]) == 0)
 		return PIECE_NAME;
+	if (strncmp(p, "{lane}", piece_bytes[PIECE_LANE]) == 0)
+		return PIECE_LANE;
 	return PIECE_CHAR;
 }
 
@@ -251,12 +253,18 @@ longest(const char *argument)
 
 	for (p = argument; *p != '\0'; p += piece_bytes[piece]) {
 		piece = piece_at(p);
-		if (piece == PIECE_PID)
-			n += PID_DIGITS;
-		else if (piece == PIECE_NAME)
-			n += COMMAND_NAME_BYTES - 1;
-		else
+		switch (piece) {
+		case PIECE_CHAR:
 			n++;
+			break;
+		case PIECE_PID:
+			n += PID_DIGITS;
+			break;
+		case PIECE_NAME:
+		case PIECE_LANE:
+			n += COMMAND_NAME_BYTES - 1;
+			break;
+		}
 	}
 	return n;
 }
@@ -288,13 +296,34 @@ command_check(char *const argv[], struct command_fault *fault)
 	return fail(fault, -E2BIG, what);
 }
 
+/* Put what stands at p into out; returns the end of that. */
+static char *
+put_piece(char *out, enum piece piece, const char *p,
+    const struct command_subject *subject)
+{
+	switch (piece) {
+	case PIECE_CHAR:
+		*out++ = *p;
+		break;
+	case PIECE_PID:
+		out += text_format_u64(subject->pid, out);
+		break;
+	case PIECE_NAME:
+		out = mempcpy(out, subject->name,
+		    strnlen(subject->name, COMMAND_NAME_BYTES - 1));
+		break;
+	case PIECE_LANE:
+		out = mempcpy(out, subject->lane,
+		    strnlen(subject->lane, COMMAND_NAME_BYTES - 1));
+		break;
+	}
+	return out;
+}
+
 void
-command_expand(char *const argv[], uint32_t pid, const char *name,
+command_expand(char *const argv[], const struct command_subject *subject,
     struct command_room *room)
 {
-	size_t name_len = strnlen(name, COMMAND_NAME_BYTES - 1);
-	char digits[20];
-	size_t digits_len = text_format_u64(pid, digits);
 	char *out = room->text;
 	enum piece piece;
 	const char *p;
@@ -304,18 +333,13 @@ command_expand(char *const argv[], uint32_t pid, const char *name,
 		room->argv[i] = out;
 		for (p = argv[i]; *p != '\0'; p += piece_bytes[piece]) {
 			piece = i == 0 ? PIECE_CHAR : piece_at(p);
-			if (piece == PIECE_PID)
-				out = mempcpy(out, digits, digits_len);
-			else if (piece == PIECE_NAME)
-				out = mempcpy(out, name, name_len);
-			else
-				*out++ = *p;
+			out = put_piece(out, piece, p, subject);
 		}
 		*out++ = '\0';
 	}
 	if (!holds_pid(argv)) {
 		room->argv[i++] = out;
-		out = mempcpy(out, digits, digits_len);
+		out = put_piece(out, PIECE_PID, NULL, subject);
 		*out++ = '\0';
 	}
 	room->argv[i] = NULL;
@@ -337,6 +361,7 @@ struct command_env {
 	size_t n;
 	char pid[sizeof("VARTA_AGENT_PID=") + PID_DIGITS];
 	char name[sizeof("VARTA_AGENT_NAME=") + COMMAND_NAME_BYTES];
+	char lane[sizeof("VARTA_LANE=") + COMMAND_NAME_BYTES];
 	char reason[sizeof("VARTA_REASON=") + REASON_BYTES];
 	char *envp[]; /* NULL-ended */
 };
@@ -370,6 +395,7 @@ int
 command_env_new(
     char *const *entries, char *const *inherited, struct command_env **ret)
 {
+	static const struct command_subject nobody = { 0, "", "" };
 	static char default_path[] = "PATH=/usr/bin:/bin";
 	size_t n_entries = count(entries), n_inherited = count(inherited), i;
 	struct command_env *e;
@@ -378,9 +404,9 @@ command_env_new(
 		if (!command_env_is_valid(entries[i], strlen(entries[i])))
 			return -EINVAL;
 	}
-	/* PATH, the three of ours and the NULL at the end. */
+	/* PATH, the four of ours and the NULL at the end. */
 	e = calloc(
-	    1, sizeof(*e) + (n_entries + n_inherited + 5) * sizeof(e->envp[0]));
+	    1, sizeof(*e) + (n_entries + n_inherited + 6) * sizeof(e->envp[0]));
 	if (e == NULL)
 		return -ENOMEM;
 	if (inherited == NULL)
@@ -390,9 +416,10 @@ command_env_new(
 	for (i = 0; i < n_entries; i++)
 		add(e, entries[i]);
 
-	(void)command_env_set(e, 0, "", "");
+	(void)command_env_set(e, &nobody, "");
 	add(e, e->pid);
 	add(e, e->name);
+	add(e, e->lane);
 	add(e, e->reason);
 	*ret = e;
 	return 0;
@@ -405,12 +432,15 @@ command_env_free(struct command_env *e)
 }
 
 char *const *
-command_env_set(
-    struct command_env *e, uint32_t pid, const char *name, const char *reason)
+command_env_set(struct command_env *e, const struct command_subject *subject,
+    const char *reason)
 {
-	(void)snprintf(e->pid, sizeof(e->pid), "VARTA_AGENT_PID=%u", pid);
+	(void)snprintf(
+	    e->pid, sizeof(e->pid), "VARTA_AGENT_PID=%u", subject->pid);
 	(void)snprintf(e->name, sizeof(e->name), "VARTA_AGENT_NAME=%.*s",
-	    COMMAND_NAME_BYTES - 1, name);
+	    COMMAND_NAME_BYTES - 1, subject->name);
+	(void)snprintf(e->lane, sizeof(e->lane), "VARTA_LANE=%.*s",
+	    COMMAND_NAME_BYTES - 1, subject->lane);
 	(void)snprintf(e->reason, sizeof(e->reason), "VARTA_REASON=%s", reason);
 	return e->envp;
 }

@@ -5,10 +5,10 @@
  * quotes, as in the reference; --recovery-cmd is split by the quoting rules of
  * a shell, and refused where a shell would do more than split.
  *
- * All limits are checked when a command is read; replacing {pid} and {name}
- * afterwards cannot fail and allocates nothing. A name comes from the agent,
- * and replaces as it is: a command that takes it as an argument of its own
- * should put it behind "--" or "=", since it may begin with a dash.
+ * All limits are checked when a command is read; replacing {pid}, {name}
+ * and {lane} afterwards cannot fail and allocates nothing. A name comes from
+ * the agent, and replaces as it is: a command that takes it as an argument of
+ * its own should put it behind "--" or "=", since it may begin with a dash.
  *
  * Errors: -EINVAL (not a command) and -E2BIG (a limit), with fault filled in.
  * What a result holds after an error is not defined.
@@ -63,12 +63,19 @@ struct command_room {
 	char text[COMMAND_ROOM_BYTES];
 };
 
+/* For whom a command is run. Names are cut at COMMAND_NAME_BYTES. */
+struct command_subject {
+	uint32_t pid;
+	const char *name; /* "" unknown */
+	const char *lane; /* "": for the process itself */
+};
+
 /*
- * Replace each {pid} and {name} in the arguments behind the program; a pid is
- * appended when none of them holds {pid}. argv has passed command_check();
- * name is cut at COMMAND_NAME_BYTES.
+ * Replace each {pid}, {name} and {lane} in the arguments behind the program; a
+ * pid is appended when none of them holds {pid}. argv has passed
+ * command_check().
  */
-void command_expand(char *const argv[], uint32_t pid, const char *name,
+void command_expand(char *const argv[], const struct command_subject *subject,
     struct command_room *room);
 
 /* Whether the n bytes of entry are KEY=VALUE with a key and without a NUL. */
@@ -87,9 +94,9 @@ int command_env_new(
     char *const *entries, char *const *inherited, struct command_env **ret);
 void command_env_free(struct command_env *e); /* takes NULL */
 
-/* Put in VARTA_AGENT_PID, VARTA_AGENT_NAME and VARTA_REASON, which win over
- * entries. Returns the environment, good until the next call. */
-char *const *command_env_set(
-    struct command_env *e, uint32_t pid, const char *name, const char *reason);
+/* Put in VARTA_AGENT_PID, VARTA_AGENT_NAME, VARTA_LANE and VARTA_REASON, which
+ * win over entries. Returns the environment, good until the next call. */
+char *const *command_env_set(struct command_env *e,
+    const struct command_subject *subject, const char *reason);
 
 #endif
