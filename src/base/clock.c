@@ -55,6 +55,18 @@ clock_now_ns(enum clock_source source)
 }
 
 uint64_t
+clock_coarse_step_ns(void)
+{
+#ifdef CLOCK_MONOTONIC_COARSE
+	struct timespec ts;
+
+	if (clock_getres(CLOCK_MONOTONIC_COARSE, &ts) == 0)
+		return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+#endif
+	return 0;
+}
+
+uint64_t
 clock_wall_ms(void)
 {
 	return clock_wall_ns() / NS_PER_MS;

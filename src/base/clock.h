@@ -28,6 +28,10 @@ int clock_id(enum clock_source source);
  */
 uint64_t clock_now_ns(enum clock_source source);
 
+/* How far the coarse monotonic clock may be behind the exact one; 0 where there
+ * is none. */
+uint64_t clock_coarse_step_ns(void);
+
 /* Wall clock, milliseconds and nanoseconds since 1970; only to be written
  * down, never compared with a time of another clock. */
 uint64_t clock_wall_ms(void);

@@ -38,6 +38,16 @@ enum stats_session {
 	STATS_SESSION_COUNT
 };
 
+/* Why lanes were not taken in. */
+enum stats_lane {
+	STATS_LANE_USER = 0, /* of a user who may not beat */
+	STATS_LANE_MEMORY,   /* not what lanes are handed over as */
+	STATS_LANE_AGENT,    /* their process cannot be an agent */
+	STATS_LANE_RECORD,   /* without a good name, or with one twice */
+	STATS_LANE_ROOM,     /* too many, of lanes or of connections */
+	STATS_LANE_COUNT
+};
+
 enum stats_limited {
 	STATS_LIMITED_PER_PID = 0,
 	STATS_LIMITED_GLOBAL,
@@ -193,6 +203,15 @@ struct stats {
 	uint64_t state_errors; /* sessions that could not be written down */
 
 	uint64_t v01_frames; /* of version 1, refused ones included */
+
+	/* lanes */
+	uint64_t lane_attaches; /* memories taken in */
+	uint64_t lane_joins;
+	uint64_t lane_leaves;
+	uint64_t lane_resumes;
+	uint64_t lane_stalls[STALL_REASON_COUNT];
+	uint64_t lane_looks; /* at records that were due */
+	uint64_t lane_refused[STATS_LANE_COUNT];
 };
 
 /* Add one duration. */

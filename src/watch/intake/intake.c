@@ -46,8 +46,8 @@ is_listed(uint32_t id, const uint32_t *ids, size_t n)
 	return false;
 }
 
-static bool
-may_beat(const struct intake_policy *p, uint32_t uid, uint32_t gid)
+bool
+intake_may_beat(const struct intake_policy *p, uint32_t uid, uint32_t gid)
 {
 	return likely(uid == p->own_uid) ||
 	       is_listed(uid, p->allowed_uids, p->n_allowed_uids) ||
@@ -67,7 +67,7 @@ admit_sender(
 		add_fault(ret, EVENT_IO, -EBADMSG, 0, UINT32_MAX);
 		return false;
 	}
-	if (unlikely(!may_beat(&in->policy, d->uid, d->gid))) {
+	if (unlikely(!intake_may_beat(&in->policy, d->uid, d->gid))) {
 		s->io_errors++;
 		s->uid_refused++;
 		add_fault(ret, EVENT_IO, -EACCES, 0, d->uid);

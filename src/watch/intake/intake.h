@@ -75,6 +75,10 @@ struct intake_policy {
 	bool accept_v01;      /* version 1, from senders the kernel names */
 };
 
+/* Whether a process of this user and group may beat. */
+bool intake_may_beat(
+    const struct intake_policy *policy, uint32_t uid, uint32_t gid);
+
 /* A datagram, or a receive call, that came to nothing and is worth an event.
  * Wrong lengths are counted only. */
 struct intake_fault {
