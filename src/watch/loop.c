@@ -21,6 +21,7 @@ struct loop {
 	struct event *datagrams;
 	struct event *network;
 	struct event *processes;
+	struct event *lanes;
 	struct event *http[LOOP_HTTP];
 	struct event *signals[LOOP_SIGNALS];
 	struct timer *timer;
@@ -169,6 +170,8 @@ loop_open(const struct loop_options *options, struct loop **ret)
 		goto fail;
 	l->hears_network = l->network != NULL;
 	r = listen_to(l, options->process_fd, on_ready, &l->processes);
+	if (r == 0)
+		r = listen_to(l, options->lanes_fd, on_ready, &l->lanes);
 	if (r < 0)
 		goto fail;
 	for (size_t i = 0; i < LOOP_HTTP && r == 0; i++)
@@ -202,6 +205,8 @@ loop_close(struct loop *l)
 		event_free(l->network);
 	if (l->processes != NULL)
 		event_free(l->processes);
+	if (l->lanes != NULL)
+		event_free(l->lanes);
 	for (size_t i = 0; i < LOOP_HTTP; i++)
 		if (l->http[i] != NULL)
 			event_free(l->http[i]);
@@ -231,6 +236,7 @@ update_gauges(struct loop *l, uint64_t now_ns)
 	struct metrics_gauges *gauges = l->options.gauges;
 
 	gauges->agents = observer_agents(l->options.observer);
+	gauges->lanes = observer_lanes(l->options.observer);
 	gauges->last_pass_wall_ms = clock_wall_ms();
 	gauges->last_pass_ns = now_ns;
 	if (l->options.stats->late_gaps != l->late_gaps) {

@@ -34,6 +34,7 @@ struct loop_options {
 	int intake_fd;
 	int network_fd; /* -1: none */
 	int process_fd; /* -1: none */
+	int lanes_fd;   /* -1: none */
 	enum clock_source clock;
 	uint64_t origin_ns; /* of the clock: the observer's time 0 */
 	uint64_t end_at_ns; /* observer's time; NS_NEVER */

@@ -1,12 +1,13 @@
 #include "watch/observer.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/util.h"
 #include "watch/inlet.h"
 #include "watch/judge/pause.h"
+#include "watch/lanes.h"
+#include "watch/recovery.h"
 
 struct observer {
 	struct observer_ports ports;
@@ -17,7 +18,8 @@ struct observer {
 	struct intake_batch batch;
 	struct pause pause;
 	struct lives *lives;
-	struct act *act; /* NULL: no recovery */
+	struct lanes *lanes; /* NULL: none */
+	struct recovery recovery;
 	struct pulse *pulse;
 	struct pulse unseen; /* for when nobody looks */
 	uint64_t iteration_budget_ns;
@@ -32,29 +34,6 @@ clock_now(const struct observer *o)
 	return o->ports.now_ns(o->ports.clock_ctx);
 }
 
-/* A stall asks for recovery. */
-static void
-ask_recovery(struct observer *o, const struct event *ev)
-{
-	struct act_request req = {
-		.stalled_at_ns = ev->at_ns,
-		.slot = ev->slot,
-		.pid = ev->pid,
-		.origin = (enum origin)ev->origin,
-		.why = ev->why.stall,
-	};
-	struct agent_view view;
-
-	if (o->act == NULL || !lives_view(o->lives, ev->slot, &view))
-		return;
-	req.id = view.id;
-	req.start_ticks = view.start_ticks;
-	req.pid_namespace = view.pid_namespace;
-	(void)snprintf(
-	    req.name, sizeof(req.name), "%s", ev->name != NULL ? ev->name : "");
-	(void)act_stall(o->act, &req);
-}
-
 static void
 on_event(void *ctx, const struct event *ev)
 {
@@ -65,65 +44,11 @@ on_event(void *ctx, const struct event *ev)
 		if (ev->due_ns > 0)
 			stats_fine_add(&o->stats->stall_lateness,
 			    u64_sub_sat(clock_now(o), ev->due_ns));
-		ask_recovery(o, ev);
+		recovery_stall(&o->recovery, ev);
 	} else if (ev->kind == EVENT_MISMATCH &&
 		   ev->why.mismatch == MISMATCH_NAMESPACE_CONFLICT &&
 		   o->strict_namespace)
 		o->failed = true;
-}
-
-/* Does a stall that had to wait still ask for recovery? */
-static enum act_wanted
-recovery_wanted(void *ctx, const struct act_request *req)
-{
-	struct observer *o = ctx;
-	struct agent_view view;
-
-	if (!lives_view(o->lives, req->slot, &view) || view.id != req->id ||
-	    !view.stalled)
-		return ACT_AGENT_RESUMED;
-	if (view.start_ticks != req->start_ticks)
-		return ACT_PID_RECYCLED;
-	if (view.origin == ORIGIN_KERNEL_ATTESTED && view.start_ticks == 0 &&
-	    !view.gone)
-		return ACT_UNVERIFIABLE;
-	return ACT_WANTED;
-}
-
-static const struct act_command *
-recovery_command(void *ctx, const struct act_request *req)
-{
-	struct observer *o = ctx;
-
-	return o->ports.command(
-	    o->ports.command_ctx, lives_rule(o->lives, req->slot));
-}
-
-static void
-on_recovery(void *ctx, const struct recovery_record *record)
-{
-	struct observer *o = ctx;
-
-	if (record->outcome == RECOVERY_SPAWNED)
-		stats_fine_add(&o->stats->recovery_latency, record->latency_ns);
-	tell_recovery(o->ports.tell, record);
-}
-
-static int
-watch_child(void *ctx, int pidfd, uint64_t token)
-{
-	struct observer *o = ctx;
-
-	return o->ports.host.watch(
-	    o->ports.host.ctx, pidfd, token | OBSERVER_CHILD);
-}
-
-static void
-unwatch_child(void *ctx, int pidfd)
-{
-	struct observer *o = ctx;
-
-	o->ports.host.unwatch(o->ports.host.ctx, pidfd);
 }
 
 static int
@@ -155,6 +80,25 @@ open_lives(struct observer *o, const struct options *options, uint64_t now_ns)
 	};
 
 	return lives_new(&lives, &o->ports.host, o->stats, now_ns, &o->lives);
+}
+
+static int
+open_lanes(struct observer *o, const struct options *options)
+{
+	const struct lanes_options lanes = {
+		.capacity = options->lanes_max,
+		.source = o->ports.lanes,
+		.lives = o->lives,
+		.rules = o->ports.rules,
+		.policy = o->ports.policy,
+		.stall_on_exit = options->recovery_on_exit,
+		.event = on_event,
+		.event_ctx = o,
+	};
+
+	if (lanes.source.take == NULL)
+		return 0;
+	return lanes_new(&lanes, o->stats, &o->lanes);
 }
 
 static void
@@ -195,24 +139,15 @@ observer_new(const struct options *options, const struct observer_ports *ports,
 	open_inlets(o, options, now_ns);
 	pause_init(&o->pause, now_ns);
 	r = open_lives(o, options, now_ns);
+	if (r == 0)
+		r = open_lanes(o, options);
 	if (r < 0)
 		goto fail;
-	if (ports->recovery != NULL) {
-		const struct act_ports act = {
-			.wanted = recovery_wanted,
-			.command = recovery_command,
-			.report = on_recovery,
-			.watch = watch_child,
-			.unwatch = unwatch_child,
-			.ctx = o,
-			.spawn = ports->spawn,
-			.spawn_ctx = ports->spawn_ctx,
-		};
-
-		r = act_new(ports->recovery, &act, stats, &o->act);
-		if (r < 0)
-			goto fail;
-	}
+	o->recovery.lives = o->lives;
+	o->recovery.lanes = o->lanes;
+	r = recovery_open(&o->recovery, &o->ports, stats);
+	if (r < 0)
+		goto fail;
 	*ret = o;
 	return 0;
 
@@ -226,8 +161,8 @@ observer_free(struct observer *o)
 {
 	if (o == NULL)
 		return;
-	if (o->act != NULL)
-		act_shutdown(o->act, o->ports.now_ns, o->ports.clock_ctx);
+	recovery_close(&o->recovery);
+	lanes_free(o->lanes);
 	lives_free(o->lives);
 	free(o);
 }
@@ -313,8 +248,8 @@ hear_of_processes(struct observer *o, uint64_t now_ns)
 		for (size_t i = 0; i < n; i++) {
 			if ((told[i].token & OBSERVER_CHILD) == 0)
 				lives_told(o->lives, &told[i], now_ns);
-			else if (o->act != NULL)
-				act_child_ended(o->act,
+			else if (o->recovery.act != NULL)
+				act_child_ended(o->recovery.act,
 				    told[i].token & ~OBSERVER_CHILD, now_ns);
 		}
 		heard += n;
@@ -363,6 +298,8 @@ observer_pass(struct observer *o, uint64_t now_ns, bool stopped)
 	drain(o, &o->local, now_ns);
 	if (o->has_network)
 		drain(o, &o->network, clock_now(o));
+	if (o->lanes != NULL)
+		lanes_take(o->lanes, now_ns);
 	if (gap_ns > 0)
 		note_gap(o, gap_ns, now_ns);
 	mark_ns = mark_stage(o, STATS_STAGE_POLL, now_ns);
@@ -373,11 +310,14 @@ observer_pass(struct observer *o, uint64_t now_ns, bool stopped)
 	 * been read. */
 	if (!lives_judge(o->lives, &o->pause, OBSERVER_JUDGED_A_PASS, now_ns))
 		o->work_left = true;
+	if (o->lanes != NULL &&
+	    !lanes_judge(o->lanes, &o->pause, OBSERVER_JUDGED_A_PASS, now_ns))
+		o->work_left = true;
 	mark_ns = mark_stage(o, STATS_STAGE_DRAIN_PENDING, mark_ns);
 
 	pulse_enter(o->pulse, STATS_STAGE_RECOVERY_REAP);
-	if (o->act != NULL)
-		act_pass(o->act, mark_ns);
+	if (o->recovery.act != NULL)
+		act_pass(o->recovery.act, mark_ns);
 	mark_ns = mark_stage(o, STATS_STAGE_RECOVERY_REAP, mark_ns);
 
 	pulse_enter(o->pulse, STATS_STAGE_MAINTENANCE);
@@ -397,8 +337,12 @@ observer_rest(struct observer *o, uint64_t now_ns, uint64_t others_ns)
 		    lives_next_ns(o->lives, now_ns, OBSERVER_LOOK_AHEAD_NS)),
 	};
 
-	if (o->act != NULL)
-		wait.until_ns = u64_min(wait.until_ns, act_next_ns(o->act));
+	if (o->lanes != NULL)
+		wait.until_ns = u64_min(wait.until_ns,
+		    lanes_next_ns(o->lanes, now_ns, OBSERVER_LOOK_AHEAD_NS));
+	if (o->recovery.act != NULL)
+		wait.until_ns =
+		    u64_min(wait.until_ns, act_next_ns(o->recovery.act));
 	wait.for_datagrams = inlet_waits(&o->local, now_ns, &wait.until_ns);
 	wait.for_network =
 	    o->has_network && inlet_waits(&o->network, now_ns, &wait.until_ns);
@@ -413,6 +357,8 @@ observer_set_policy(struct observer *o, const struct intake_policy *policy)
 {
 	o->local.intake.policy = *policy;
 	o->network.intake.policy = *policy;
+	if (o->lanes != NULL)
+		lanes_set_policy(o->lanes, policy);
 }
 
 void
@@ -422,6 +368,8 @@ observer_set_rules(
 	const struct agent_terms terms = { .threshold_ns = threshold_ns };
 
 	lives_set_rules(o->lives, rules, &terms, clock_now(o));
+	if (o->lanes != NULL)
+		lanes_set_rules(o->lanes, rules, clock_now(o));
 }
 
 bool
@@ -454,6 +402,22 @@ metrics_slots(void *ctx)
 	return lives_slots(o->lives);
 }
 
+static bool
+metrics_lane(void *ctx, uint32_t slot, struct lane_row *ret)
+{
+	const struct observer *o = ctx;
+
+	return lanes_row(o->lanes, slot, clock_now(o), ret);
+}
+
+static uint32_t
+metrics_lane_slots(void *ctx)
+{
+	const struct observer *o = ctx;
+
+	return lanes_slots(o->lanes);
+}
+
 struct metrics_source
 observer_metrics(struct observer *o, const struct metrics_gauges *gauges)
 {
@@ -463,6 +427,8 @@ observer_metrics(struct observer *o, const struct metrics_gauges *gauges)
 		.agent = metrics_agent,
 		.row = metrics_row,
 		.slots = metrics_slots,
+		.lane = o->lanes != NULL ? metrics_lane : NULL,
+		.lane_slots = metrics_lane_slots,
 		.ctx = o,
 	};
 }
@@ -471,4 +437,10 @@ uint32_t
 observer_agents(const struct observer *o)
 {
 	return lives_count(o->lives);
+}
+
+uint32_t
+observer_lanes(const struct observer *o)
+{
+	return o->lanes != NULL ? lanes_count(o->lanes) : 0;
 }

@@ -17,6 +17,7 @@
 #include "watch/host/process.h"
 #include "watch/host/pulse.h"
 #include "watch/intake/intake.h"
+#include "watch/intake/lane_source.h"
 #include "watch/lives.h"
 #include "watch/options.h"
 #include "watch/stats.h"
@@ -44,7 +45,8 @@ struct observer_ports {
 	uint32_t own_pid_namespace; /* 0 unknown */
 	struct intake_source source;
 	struct intake_policy policy;
-	uint32_t queue_len; /* datagrams the kernel holds; 0 unknown */
+	uint32_t queue_len;       /* datagrams the kernel holds; 0 unknown */
+	struct lane_source lanes; /* take is NULL: none */
 	struct intake_source network; /* take is NULL: none */
 	uint32_t network_queue_len;
 	struct tell *tell;
@@ -52,7 +54,8 @@ struct observer_ports {
 	void (*forgotten)(void *ctx, const struct agent_view *agent);
 	void *forgotten_ctx;
 	const struct rules *rules;
-	/* The recovery command of agents that matched a rule (NULL: none). */
+	/* The recovery command of agents or lanes that matched a rule (NULL:
+	 * none). */
 	const struct act_command *(*command)(
 	    void *ctx, const struct rule *rule);
 	void *command_ctx;
@@ -105,5 +108,6 @@ bool observer_has_failed(const struct observer *o);
 struct metrics_source observer_metrics(
     struct observer *o, const struct metrics_gauges *gauges);
 uint32_t observer_agents(const struct observer *o);
+uint32_t observer_lanes(const struct observer *o);
 
 #endif

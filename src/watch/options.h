@@ -21,7 +21,8 @@
 
 enum {
 	OPTIONS_IDS_MAX = 64, /* --allow-uid, --allow-gid, each */
-	OPTIONS_ENV_MAX = 64  /* --recovery-env */
+	OPTIONS_ENV_MAX = 64, /* --recovery-env */
+	OPTIONS_LANES_MAX = 65536
 };
 
 enum options_export_events { OPTIONS_EVENTS_ALL = 0, OPTIONS_EVENTS_REFERENCE };
@@ -80,6 +81,7 @@ struct options {
 	uint32_t socket_mode;
 	uint32_t uds_rcvbuf_bytes;
 	uint32_t tracker_capacity;
+	uint32_t lanes_max; /* 0: no lanes */
 	uint32_t eviction_scan_window;
 	uint32_t max_beat_rate;
 	uint32_t global_beat_rate;

@@ -123,6 +123,8 @@ const struct option_spec options_table[] = {
 	  .value = "N", .min = 1, .max = TRACKER_CAPACITY_MAX,
 	  .def = TRACKER_CAPACITY_DEFAULT, IN_GROUP("Limits"),
 	  .help = "agents tracked at most" },
+	U32("lanes-max", lanes_max, "N", 0, OPTIONS_LANES_MAX, 4096,
+	    "lanes watched at most; 0: none, and no socket for them"),
 	U32("eviction-scan-window", eviction_scan_window, "N", 1, 4096, 256,
 	    "agents looked at to make room for one"),
 	CHOICE("tracker-eviction-policy", eviction_policy, "POLICY",

@@ -15,6 +15,7 @@
 #include "watch/health.h"
 #include "watch/host/priority.h"
 #include "watch/host/sdnotify.h"
+#include "watch/intake/lane_in.h"
 #include "watch/intake/unix_in.h"
 #include "watch/loop.h"
 #include "watch/network.h"
@@ -41,6 +42,7 @@ struct watch {
 	struct health *health;
 	struct unix_in *unix_in;
 	struct unix_in_facts facts;
+	struct lane_in *lane_in; /* NULL: no lanes */
 	struct network network;
 	struct process_set *processes;
 	struct tell *tell;
@@ -83,6 +85,33 @@ open_socket(struct watch *w)
 			 "'net.unix.max_dgram_qlen = %d' into "
 			 "/etc/sysctl.d/varta.conf and restart",
 		    w->facts.queue_len, WATCH_QUEUE_LEN_GOOD);
+	return 0;
+}
+
+/* Beats matter more than lanes: where there can be none, that is said. */
+static int
+open_lanes(struct watch *w)
+{
+	const struct lane_in_options options = {
+		.path = w->options->socket_path,
+		.mode = w->options->socket_mode,
+		.places = w->options->lanes_max,
+	};
+	char fault[UNIX_PATH_FAULT_BYTES];
+	int r;
+
+	if (options.places == 0)
+		return 0;
+	r = lane_in_open(&options, &w->stats, &w->lane_in, fault);
+	if (r == -EOPNOTSUPP || r == -ENAMETOOLONG) {
+		log_warn("no lanes are watched: %s", fault);
+		return 0;
+	}
+	if (r < 0) {
+		log_error("--socket: %s", fault);
+		return r;
+	}
+	w->gauges.lanes_max = options.places;
 	return 0;
 }
 
@@ -183,6 +212,8 @@ open_observer(struct watch *w)
 		.source =
 		    unix_in_source(w->unix_in, &w->stats.injected_descriptors),
 		.queue_len = w->facts.queue_len,
+		.lanes = w->lane_in != NULL ? lane_in_source(w->lane_in)
+					    : (struct lane_source){ 0 },
 		.network = network_source(&w->network),
 		.network_queue_len = network_queue_len(&w->network),
 		.tell = w->tell,
@@ -322,6 +353,7 @@ open_loop(struct watch *w)
 		.intake_fd = unix_in_fd(w->unix_in),
 		.network_fd = network_fd(&w->network),
 		.process_fd = process_set_fd(w->processes),
+		.lanes_fd = w->lane_in != NULL ? lane_in_fd(w->lane_in) : -1,
 		.reload = reload,
 		.reload_ctx = w,
 		.clock = w->clock.source,
@@ -375,6 +407,7 @@ watch_open(
 	static int (*const steps[])(struct watch * w) = {
 		open_notify,
 		open_socket,
+		open_lanes,
 		prepare_http,
 		open_network,
 		open_processes,
@@ -451,6 +484,7 @@ watch_close(struct watch *w)
 	tell_close(w->tell);
 	process_set_close(w->processes);
 	network_close(&w->network);
+	lane_in_close(w->lane_in);
 	unix_in_close(w->unix_in);
 	sdnotify_close(&w->notify);
 	if (w->setup != w->first)

@@ -148,6 +148,7 @@ every_kind_gives_six_columns_whatever_its_values(void **state)
 	for (kind = 0; kind < EVENT_KIND_COUNT; kind++) {
 		memset(&ev, 0xff, sizeof(ev));
 		ev.kind = (enum event_kind)kind;
+		ev.lane = NULL;
 		n = rows_format(&ev, row);
 		for (i = 0, tabs = 0; i < n; i++)
 			tabs += row[i] == '\t';

@@ -330,12 +330,16 @@ put_prefix(char *p, const struct exposition_rows *rows)
 }
 
 static char *
+put_end(char *p, const struct family *f, uint64_t value)
+{
+	return put_value(put(p, "\"} ", 3), f->unit, value);
+}
+
+static char *
 put_row_value(char *p, const struct exposition_rows *rows,
     const struct family_values *v, const struct agent_row *agent)
 {
-	const struct family *f = rows->family;
-
-	return put_value(put(p, "\"} ", 3), f->unit, f->of_agent(v, agent));
+	return put_end(p, rows->family, rows->family->of_agent(v, agent));
 }
 
 /* Agents of other hosts may have the pid of one here: they have one label
@@ -365,6 +369,17 @@ exposition_agent(char *p, const struct exposition_rows *rows,
 	p += text_format_u64(agent->pid, p);
 	p = put_source(p, agent->source);
 	return put_row_value(p, rows, v, agent);
+}
+
+char *
+exposition_lane(char *p, const struct exposition_rows *rows,
+    const struct family_values *v, const struct lane_row *lane)
+{
+	p = put_prefix(p, rows);
+	p += text_format_u64(lane->pid, p);
+	p = put_text(p, "\",lane=\"");
+	p += byname_label(lane->name, p);
+	return put_end(p, rows->family, rows->family->of_lane(v, lane));
 }
 
 char *

@@ -38,11 +38,13 @@ void exposition_rows_init(
 
 /*
  * Rows, written to p, where EXPOSITION_ROW_BYTES must fit: of a single agent,
- * of one in a family that tells who it is, or of all agents of a name, which
- * is given as a label. Return the end of what was written.
+ * of a lane, of an agent in a family that tells who it is, or of all agents of
+ * a name, which is given as a label. Return the end of what was written.
  */
 char *exposition_agent(char *p, const struct exposition_rows *rows,
     const struct family_values *v, const struct agent_row *agent);
+char *exposition_lane(char *p, const struct exposition_rows *rows,
+    const struct family_values *v, const struct lane_row *lane);
 char *exposition_info(char *p, const struct exposition_rows *rows,
     const struct agent_view *agent);
 char *exposition_name(char *p, const struct exposition_rows *rows,

@@ -32,6 +32,8 @@ add_agent(struct strbuf *sb, const struct event *ev)
 	strbuf_printf(sb, "agent %u", ev->pid);
 	if (ev->name != NULL && ev->name[0] != '\0')
 		strbuf_printf(sb, " (%.*s)", LINES_NAME_MAX, ev->name);
+	if (ev->lane != NULL)
+		strbuf_printf(sb, " lane '%.*s'", LINES_NAME_MAX, ev->lane);
 }
 
 static void
@@ -122,7 +124,11 @@ lines_of_event(const struct event *ev, struct line *ret)
 		add_end(&sb, ev->why.exit);
 		return true;
 	case EVENT_LEAVE:
-		agent_line(ev, LOG_INFO, " ended with exit code 0", ret);
+		if (ev->lane != NULL)
+			agent_line(ev, LOG_DEBUG, " left", ret);
+		else
+			agent_line(
+			    ev, LOG_INFO, " ended with exit code 0", ret);
 		return true;
 	case EVENT_LATE:
 		sb = begin(ret, LOG_WARN, 0);

@@ -225,9 +225,39 @@ add_names(struct metrics_render *r, struct strbuf *sb)
 	return true;
 }
 
+/* Rows of lanes. A process has one lane of a name at a time, and those that
+ * were opened after the start do not appear: none comes up twice. */
+static bool
+add_lanes(struct metrics_render *r, struct strbuf *sb, uint32_t *max_agents)
+{
+	const struct metrics_source *source = &r->source;
+	uint32_t end;
+	char *p;
+
+	if (source->lane == NULL || source->series != METRICS_BY_PID)
+		return true;
+	end = source->lane_slots(source->ctx);
+	for (; r->cursor < end; r->cursor++, --*max_agents) {
+		struct lane_row lane;
+
+		if (*max_agents == 0 ||
+		    sb->size - sb->len <= EXPOSITION_ROW_BYTES)
+			return false;
+		if (!source->lane(source->ctx, r->cursor, &lane) ||
+		    lane.joined_ns > r->values.now_ns)
+			continue;
+		p = exposition_lane(
+		    sb->text + sb->len, &r->rows, &r->values, &lane);
+		sb->len = (size_t)(p - sb->text);
+	}
+	return true;
+}
+
 static bool
 add_rows(struct metrics_render *r, struct strbuf *sb, uint32_t *max_agents)
 {
+	if (family_table[r->family].of_lane != NULL)
+		return add_lanes(r, sb, max_agents);
 	switch (r->source.series) {
 	case METRICS_BY_PID:
 		return add_agents(r, sb, max_agents);
@@ -250,6 +280,13 @@ fits(struct strbuf *sb, size_t mark)
 	return false;
 }
 
+/* Series that come and go, and not lines that are always there. */
+static bool
+has_rows(const struct family *f)
+{
+	return f->of_agent != NULL || f->of_lane != NULL;
+}
+
 /* Go on with the family at hand. False when there is no room for more. */
 static bool
 add_family(struct metrics_render *r, struct strbuf *sb, uint32_t *max_agents)
@@ -262,12 +299,12 @@ add_family(struct metrics_render *r, struct strbuf *sb, uint32_t *max_agents)
 		if (!fits(sb, mark))
 			return false;
 		r->head_done = true;
-		if (f->of_agent != NULL)
+		if (has_rows(f))
 			exposition_rows_init(&r->rows, f,
 			    r->source.series == METRICS_BY_NAME ? "name"
 								: "pid");
 	}
-	if (f->of_agent != NULL)
+	if (has_rows(f))
 		return add_rows(r, sb, max_agents);
 
 	for (; r->line < exposition_lines(f); r->line++) {

@@ -32,8 +32,8 @@ enum metrics_format { METRICS_CLASSIC = 0, METRICS_OPEN };
 /* What the series of agents are told apart by. */
 enum metrics_series {
 	METRICS_BY_PID = 0,
-	METRICS_BY_NAME, /* agents of one name are summed */
-	METRICS_TOTALS   /* no series of agents */
+	METRICS_BY_NAME, /* agents of one name are summed; none of lanes */
+	METRICS_TOTALS   /* no series of agents and lanes */
 };
 
 /* Values that are not counters. Kept current by the observer. */
@@ -47,6 +47,8 @@ struct metrics_gauges {
 	uint64_t tracker_capacity;
 	uint64_t scan_window;
 	uint64_t agents; /* tracked now */
+	uint64_t lanes;  /* watched now */
+	uint64_t lanes_max;
 	uint64_t sealed_senders;
 	uint64_t sealed_sessions; /* remembered */
 	uint64_t sealed_sessions_max;
@@ -63,6 +65,9 @@ struct metrics_source {
 	bool (*agent)(void *ctx, uint32_t slot, struct agent_view *ret);
 	bool (*row)(void *ctx, uint32_t slot, struct agent_row *ret);
 	uint32_t (*slots)(void *ctx);
+	/* Lanes likewise; NULL where there are none. */
+	bool (*lane)(void *ctx, uint32_t slot, struct lane_row *ret);
+	uint32_t (*lane_slots)(void *ctx);
 	void *ctx;
 	enum metrics_series series;
 	struct byname *names; /* for METRICS_BY_NAME, else NULL */

@@ -47,6 +47,14 @@ const char *const metrics_stages[STATS_STAGE_COUNT] = {
 	[STATS_STAGE_HOUSEKEEPING] = "housekeeping",
 };
 
+const char *const metrics_lane_reasons[STATS_LANE_COUNT] = {
+	[STATS_LANE_USER] = "user",
+	[STATS_LANE_MEMORY] = "memory",
+	[STATS_LANE_AGENT] = "agent",
+	[STATS_LANE_RECORD] = "record",
+	[STATS_LANE_ROOM] = "room",
+};
+
 const char *const metrics_stall_reasons[STALL_REASON_COUNT] = {
 	[STALL_SILENT] = "silent",
 	[STALL_GONE] = "gone",

@@ -12,6 +12,7 @@ extern const char *const metrics_session_reasons[STATS_SESSION_COUNT];
 extern const char *const metrics_out_of_order_causes[STATS_OUT_OF_ORDER_COUNT];
 extern const char *const metrics_dropped_reasons[STATS_PROM_DROPPED_COUNT];
 extern const char *const metrics_ring_levels[STATS_AUDIT_RING_COUNT];
+extern const char *const metrics_lane_reasons[STATS_LANE_COUNT];
 extern const char *const metrics_stages[STATS_STAGE_COUNT];
 extern const char *const metrics_stall_reasons[STALL_REASON_COUNT];
 extern const char *const metrics_signal_modes[1];

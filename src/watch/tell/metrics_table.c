@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "watch/tell/metrics_labels.h"
+#include "watch/tell/metrics_values.h"
 
 static const char *const outcome_words[] = {
 	"spawned",
@@ -110,48 +111,6 @@ one_value(const struct family_values *v, size_t i)
 	return 1;
 }
 
-static uint64_t
-agent_beats(const struct family_values *v, const struct agent_row *agent)
-{
-	(void)v;
-	return agent->beats;
-}
-
-static uint64_t
-agent_stalls(const struct family_values *v, const struct agent_row *agent)
-{
-	(void)v;
-	return agent->stalls;
-}
-
-static uint64_t
-agent_status(const struct family_values *v, const struct agent_row *agent)
-{
-	(void)v;
-	return agent->status;
-}
-
-static uint64_t
-agent_info(const struct family_values *v, const struct agent_row *agent)
-{
-	(void)v;
-	(void)agent;
-	return 1;
-}
-
-/* A moment of the observer's clock on the wall, in milliseconds. */
-static uint64_t
-agent_last_beat(const struct family_values *v, const struct agent_row *agent)
-{
-	const struct metrics_gauges *g = &v->gauges;
-
-	if (agent->last_seen_ns > g->last_pass_ns)
-		return u64_add_sat(g->last_pass_wall_ms,
-		    (agent->last_seen_ns - g->last_pass_ns) / NS_PER_MS);
-	return u64_sub_sat(g->last_pass_wall_ms,
-	    (g->last_pass_ns - agent->last_seen_ns) / NS_PER_MS);
-}
-
 /* One line a family. */
 #define AT(field) .offset = offsetof(struct family_values, field)
 #define BY(l, list) .label = l, .words = (list), .n_words = ARRAY_SIZE(list)
@@ -200,11 +159,11 @@ agent_last_beat(const struct family_values *v, const struct agent_row *agent)
 /* clang-format off */
 const struct family family_table[] = {
 	/* The families of the reference, in its order. */
-	{ .name = "varta_beats_total", .of_agent = agent_beats,
+	{ .name = "varta_beats_total", .of_agent = metrics_agent_beats,
 	  .help = "Beats accepted from an agent; its row goes with its slot." },
-	{ .name = "varta_stalls_total", .of_agent = agent_stalls,
+	{ .name = "varta_stalls_total", .of_agent = metrics_agent_stalls,
 	  .help = "Stalls of an agent; its row goes with its slot." },
-	{ .name = "varta_status", .of_agent = agent_status,
+	{ .name = "varta_status", .of_agent = metrics_agent_status,
 	  .type = FAMILY_GAUGE,
 	  .help = "Status of an agent: 0 ok, 1 degraded, 2 critical, "
 		  "3 stalled." },
@@ -362,11 +321,11 @@ const struct family family_table[] = {
 
 	/* Ours. */
 	{ .name = "varta_agent_info", .type = FAMILY_INFO,
-	  .of_agent = agent_info,
+	  .of_agent = metrics_agent_info,
 	  .help = "Who an agent is. Always 1." },
 	{ .name = "varta_agent_last_beat_timestamp_seconds",
 	  .type = FAMILY_GAUGE, .unit = FAMILY_MS,
-	  .of_agent = agent_last_beat,
+	  .of_agent = metrics_agent_last_beat,
 	  .help = "Wall-clock time of the last beat accepted." },
 	FINE("varta_beat_interval_seconds", beat_interval,
 	    "Time between two accepted beats of an agent."),
@@ -374,6 +333,22 @@ const struct family family_table[] = {
 	    "From the deadline of an agent until its stall was told."),
 	FINE("varta_recovery_latency_seconds", recovery_latency,
 	    "From a stall until its recovery command was started."),
+
+	{ .name = "varta_lane_beats_total", .of_lane = metrics_lane_beats,
+	  .help = "Beats of a lane, about: threads that share one may count "
+		  "two as one." },
+	{ .name = "varta_lane_stalls_total", .of_lane = metrics_lane_stalls,
+	  .help = "Stalls of a lane." },
+	{ .name = "varta_lane_status", .of_lane = metrics_lane_status,
+	  .type = FAMILY_GAUGE,
+	  .help = "Status of a lane: 0 ok, 1 degraded, 2 critical, "
+		  "3 stalled." },
+	{ .name = "varta_lane_busy", .of_lane = metrics_lane_busy,
+	  .type = FAMILY_GAUGE,
+	  .help = "1 while a lane owes beats, 0 while it is idle." },
+	{ .name = "varta_lane_last_beat_timestamp_seconds",
+	  .type = FAMILY_GAUGE, .unit = FAMILY_MS, .of_lane = metrics_lane_last_beat,
+	  .help = "Wall-clock time of the last beat of a lane." },
 
 	/* Totals without a pid survive the agents they count. */
 	COUNTER("varta_beats_all_total", beats,
@@ -423,6 +398,26 @@ const struct family family_table[] = {
 	    "Senders of sealed frames that are known now."),
 	COUNTER("varta_state_errors_total", state_errors,
 	    "Failed writes and syncs of the file of sessions."),
+	GAUGE("varta_lanes", lanes, "Lanes watched now."),
+	GAUGE("varta_lanes_max", lanes_max,
+	    "Lanes that can be watched; 0 where none are."),
+	COUNTER("varta_lane_attaches_total", lane_attaches,
+	    "Times a process handed over the memory of its lanes."),
+	COUNTER("varta_lane_joins_total", lane_joins, "Lanes that were opened."),
+	COUNTER("varta_lane_leaves_total", lane_leaves,
+	    "Lanes that were closed, or let go of by their process."),
+	COUNTER("varta_lane_resumes_total", lane_resumes,
+	    "Lanes that worked again after a stall."),
+	COUNTER_BY("varta_lane_stalls_all_total", "reason",
+	    metrics_stall_reasons, lane_stalls,
+	    "Stalls of all lanes; gone: the process had ended."),
+	COUNTER("varta_lane_looks_total", lane_looks,
+	    "Looks at lanes that were due."),
+	COUNTER_BY("varta_lanes_refused_total", "reason",
+	    metrics_lane_reasons, lane_refused,
+	    "Lanes that were not taken in: user: may not beat; memory: not "
+	    "what lanes are handed over as; agent: no agent can be made of "
+	    "the process; record: no name, or one twice; room: too many."),
 	COUNTER("varta_v01_frames_total", v01_frames,
 	    "Frames of version 1, refused ones included."),
 	COUNTER("varta_injected_descriptors_total", injected_descriptors,

@@ -35,8 +35,9 @@ struct family_values {
 };
 
 /*
- * Values come from of_agent for each agent, from of_values, or, where both are
- * NULL, from the uint64_t or histogram at offset in struct family_values.
+ * Values come from of_agent for each agent, from of_lane for each lane, from
+ * of_values, or, where all are NULL, from the uint64_t or histogram at offset
+ * in struct family_values.
  *
  * of_agent may be given the sum of all agents of a name: their counts, their
  * worst status, the newest of their beats. FAMILY_INFO is of single agents.
@@ -56,6 +57,8 @@ struct family {
 	uint64_t (*of_values)(const struct family_values *v, size_t i);
 	uint64_t (*of_agent)(
 	    const struct family_values *v, const struct agent_row *agent);
+	uint64_t (*of_lane)(
+	    const struct family_values *v, const struct lane_row *lane);
 };
 
 extern const struct family family_table[];

@@ -5,7 +5,10 @@
 #include <varta/frame.h>
 
 #include "base/strbuf.h"
+#include "base/text.h"
 #include "watch/tell/words.h"
+
+enum { LANE_BYTES = 32 }; /* of a lane's name at most, with its NUL */
 
 bool
 rows_is_reference_kind(enum event_kind kind)
@@ -103,6 +106,30 @@ add_nonce(struct strbuf *sb, const struct event *ev)
 	strbuf_char(sb, '\t');
 }
 
+/* The payload column of a lane: its name, with no byte in it that parts columns
+ * or lines. */
+static void
+add_lane(struct strbuf *sb, const char *lane)
+{
+	char text[4 * LANE_BYTES];
+
+	(void)text_escape(lane, strnlen(lane, LANE_BYTES), text, sizeof(text));
+	strbuf_str(sb, "lane=");
+	strbuf_str(sb, text);
+}
+
+/* The columns after the pid of a row about a lane. */
+static void
+add_rest_of_lane(struct strbuf *sb, const struct event *ev)
+{
+	add_nonce(sb, ev);
+	strbuf_str(sb, ev->kind == EVENT_STALL   ? "stall"
+		       : ev->kind == EVENT_LEAVE ? "-"
+						 : words_status(ev->status));
+	strbuf_char(sb, '\t');
+	add_lane(sb, ev->lane);
+}
+
 /* The columns after the pid. */
 static void
 add_rest(struct strbuf *sb, const struct event *ev)
@@ -179,7 +206,10 @@ rows_format(const struct event *ev, char out[static ROWS_BYTES])
 		strbuf_u64(&sb, ev->pid);
 	else
 		strbuf_char(&sb, '-');
-	add_rest(&sb, ev);
+	if (ev->lane != NULL)
+		add_rest_of_lane(&sb, ev);
+	else
+		add_rest(&sb, ev);
 
 	out[sb.len] = '\n';
 	out[sb.len + 1] = '\0';

@@ -4,7 +4,9 @@
  * status, payload; "-" where there is nothing. Pure.
  *
  * Kinds of the reference: beat, stall, decode, io, ctrunc, mismatch, eviction.
- * Ours: join, resume, exit, leave, late.
+ * Ours: join, resume, exit, leave, late. Rows of a lane have the kinds join,
+ * stall, resume and leave, and "lane=NAME" as their payload; none of them is
+ * one of the reference.
  */
 #ifndef WATCH_TELL_ROWS_H
 #define WATCH_TELL_ROWS_H

@@ -111,7 +111,8 @@ tell_event(struct tell *t, const struct event *ev)
 
 	t->last_ns = ev->at_ns;
 	if (t->file != NULL &&
-	    (!t->reference_only || rows_is_reference_kind(ev->kind))) {
+	    (!t->reference_only ||
+		(rows_is_reference_kind(ev->kind) && ev->lane == NULL))) {
 		n = rows_format(ev, row);
 		eventfile_add(t->file, row, n, ev->at_ns);
 	}

@@ -1,0 +1,286 @@
+#include "watch/berth.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "lib/lane_page.h"
+
+_Static_assert((int)LANETABLE_NAME_BYTES == (int)LANE_SOURCE_NAME_BYTES &&
+		   (int)LANETABLE_NAME_BYTES == (int)RULES_NAME_BYTES,
+    "names are not cut");
+
+struct event
+berth_event(const struct lanes *l, enum event_kind kind, uint32_t slot,
+    const struct lane_view *view, uint64_t now_ns)
+{
+	const struct berth *b = &l->berths[view->id.owner];
+	struct agent_view agent;
+	struct event ev = {
+		.kind = kind,
+		.at_ns = now_ns,
+		.slot = SLOT_NONE,
+		.pid = b->pid,
+		.uid = UINT32_MAX,
+		.nonce = view->beats,
+		.status = view->status,
+		.origin = ORIGIN_KERNEL_ATTESTED,
+		.silence_ns = u64_sub_sat(now_ns, view->seen_ns),
+		.threshold_ns = view->terms->threshold_ns,
+		.lane = view->terms->name,
+		.lane_slot = slot,
+		.lane_token = view->token,
+	};
+
+	if (lives_held_view(l->options.lives, &b->agent, &agent)) {
+		ev.slot = agent.slot;
+		ev.uid = agent.uid;
+		ev.origin = agent.origin;
+		ev.name = agent.name;
+	}
+	return ev;
+}
+
+void
+berth_emit(const struct lanes *l, const struct event *ev)
+{
+	l->options.event(l->options.event_ctx, ev);
+}
+
+void
+berth_ask_search(struct lanes *l, uint32_t place)
+{
+	struct berth *b = &l->berths[place];
+
+	l->n_to_search += !b->must_search;
+	b->must_search = true;
+}
+
+void
+berth_enter(
+    struct lanes *l, uint32_t place, enum berth_phase phase, uint64_t now_ns)
+{
+	struct berth *b = &l->berths[place];
+
+	l->n_detached -= b->phase == BERTH_DETACHED;
+	l->n_detached += phase == BERTH_DETACHED;
+	b->phase = (uint8_t)phase;
+	b->since_ns = now_ns;
+}
+
+void
+berth_lane_leaves(struct lanes *l, uint32_t slot, uint64_t now_ns)
+{
+	struct lane_view view;
+	struct event ev;
+
+	(void)lanetable_view(l->table, slot, &view);
+	ev = berth_event(l, EVENT_LEAVE, slot, &view, now_ns);
+	l->stats->lane_leaves++;
+	berth_emit(l, &ev);
+	lanetable_remove(l->table, slot);
+}
+
+void
+berth_give_up(struct lanes *l, uint32_t place, uint64_t now_ns)
+{
+	struct berth *b = &l->berths[place];
+	uint32_t slot;
+
+	while ((slot = lanetable_first(l->table, place)) != SLOT_NONE)
+		berth_lane_leaves(l, slot, now_ns);
+	berth_enter(l, place, BERTH_FREE, now_ns);
+	l->n_to_search -= b->must_search;
+	b->must_search = false;
+	lives_release(l->options.lives, &b->agent);
+	l->source.drop(l->source.ctx, place);
+}
+
+/* ---- taking in ---- */
+
+static void
+refuse(struct lanes *l, uint32_t place, enum stats_lane why)
+{
+	l->stats->lane_refused[why]++;
+	l->source.drop(l->source.ctx, place);
+}
+
+static void
+attach(struct lanes *l, const struct lane_news *news, uint64_t now_ns)
+{
+	const struct beat contact = {
+		.id = news->pid,
+		.pid = news->pid,
+		.uid = news->uid,
+		.gid = news->gid,
+		.origin = ORIGIN_KERNEL_ATTESTED,
+		.is_contact = true,
+	};
+	struct berth *b = &l->berths[news->place];
+	struct lives_hold agent;
+
+	if (news->pid == 0 ||
+	    !intake_may_beat(&l->options.policy, news->uid, news->gid)) {
+		refuse(l, news->place, STATS_LANE_USER);
+		return;
+	}
+	if (!lives_hold(l->options.lives, &contact, now_ns, &agent)) {
+		refuse(l, news->place, STATS_LANE_AGENT);
+		return;
+	}
+	/* What was learnt of that number is of the process that attached only
+	 * if that is still there. */
+	if (!l->source.is_there(l->source.ctx, news->place)) {
+		lives_release(l->options.lives, &agent);
+		refuse(l, news->place, STATS_LANE_AGENT);
+		return;
+	}
+	*b = (struct berth){ .agent = agent, .pid = news->pid };
+	berth_enter(l, news->place, BERTH_ATTACHED, now_ns);
+	if (l->places <= news->place)
+		l->places = news->place + 1;
+	l->stats->lane_attaches++;
+	berth_ask_search(l, news->place);
+}
+
+void
+berth_news(struct lanes *l, const struct lane_news *news, uint64_t now_ns)
+{
+	if (news->kind == LANE_ATTACHED) {
+		attach(l, news, now_ns);
+		return;
+	}
+	if (l->berths[news->place].phase == BERTH_FREE)
+		return;
+	berth_ask_search(l, news->place);
+	if (news->kind == LANE_DETACHED)
+		berth_enter(l, news->place, BERTH_DETACHED, now_ns);
+}
+
+/* ---- searching ---- */
+
+struct lane_terms
+berth_terms(
+    const struct lanes *l, uint32_t place, const struct lane_reading *reading)
+{
+	const struct rule *rule = lives_lane_rule(
+	    l->options.lives, &l->berths[place].agent, reading->name);
+	uint64_t threshold_ms =
+	    rule != NULL && rule->threshold_ms != 0
+		? rule->threshold_ms
+		: u64_max(reading->threshold_ms, LANES_THRESHOLD_MS_MIN);
+	struct lane_terms terms = {
+		.threshold_ns = u64_mul_sat(threshold_ms, NS_PER_MS),
+	};
+
+	if (rule != NULL)
+		terms.rule = (uint16_t)(rule - l->options.rules->list + 1);
+	(void)snprintf(terms.name, sizeof(terms.name), "%s",
+	    rule != NULL ? rule->name : reading->name);
+	return terms;
+}
+
+/* Series and log lines could not be told apart. */
+static bool
+is_name_taken(const struct lanes *l, uint32_t place, const char *name)
+{
+	const struct lives_hold *agent = &l->berths[place].agent;
+	struct lane_view view;
+
+	for (uint32_t i = 0; i < l->places; i++) {
+		const struct berth *b = &l->berths[i];
+
+		if (b->phase == BERTH_FREE || b->agent.id != agent->id)
+			continue;
+		for (uint32_t slot = lanetable_first(l->table, i);
+		     slot != SLOT_NONE; slot = lanetable_next(l->table, slot))
+			if (lanetable_view(l->table, slot, &view) &&
+			    strcmp(view.terms->name, name) == 0)
+				return true;
+	}
+	return false;
+}
+
+static void
+add(struct lanes *l, uint32_t place, uint32_t i, uint64_t now_ns)
+{
+	struct lane_reading reading;
+	struct lane_terms terms;
+	struct lane_view view;
+	struct lane_id id = { .owner = place, .index = i };
+	struct event ev;
+	uint32_t slot;
+
+	if (!l->source.read(l->source.ctx, place, i, &reading)) {
+		berth_ask_search(l, place);
+		return;
+	}
+	if ((reading.generation & 1) == 0)
+		return;
+	terms = berth_terms(l, place, &reading);
+	if (terms.name[0] == '\0' || is_name_taken(l, place, terms.name)) {
+		l->stats->lane_refused[STATS_LANE_RECORD]++;
+		return;
+	}
+	id.generation = reading.generation;
+	slot = lanetable_add(l->table, &id, &terms, now_ns);
+	if (slot == SLOT_NONE) {
+		l->stats->lane_refused[STATS_LANE_ROOM]++;
+		return;
+	}
+	l->stats->lane_joins++;
+	(void)lanetable_view(l->table, slot, &view);
+	ev = berth_event(l, EVENT_JOIN, slot, &view, now_ns);
+	berth_emit(l, &ev);
+}
+
+/* Lanes that are known: those that were closed leave, the others are noted in
+ * known, a bit for each record. */
+static void
+note_known(struct lanes *l, uint32_t place,
+    uint64_t known[static LANES_MAX / 64 + 1], uint64_t now_ns)
+{
+	uint32_t slot = lanetable_first(l->table, place), next;
+	struct lane_view view;
+
+	for (; slot != SLOT_NONE; slot = next) {
+		next = lanetable_next(l->table, slot);
+		(void)lanetable_view(l->table, slot, &view);
+		if (l->source.generation(l->source.ctx, place, view.id.index) !=
+		    view.id.generation)
+			berth_lane_leaves(l, slot, now_ns);
+		else
+			known[view.id.index / 64] |= UINT64_C(1)
+						     << view.id.index % 64;
+	}
+}
+
+static void
+search(struct lanes *l, uint32_t place, uint64_t now_ns)
+{
+	uint64_t known[LANES_MAX / 64 + 1] = { 0 };
+	uint32_t n = l->source.records(l->source.ctx, place), found = 0;
+	struct berth *b = &l->berths[place];
+
+	b->must_search = false;
+	l->n_to_search--;
+	note_known(l, place, known, now_ns);
+	for (uint32_t i = 0; i < n; i++) {
+		if ((known[i / 64] >> i % 64 & 1) != 0 ||
+		    (l->source.generation(l->source.ctx, place, i) & 1) == 0)
+			continue;
+		if (found++ == BERTH_FINDS_A_PASS) {
+			berth_ask_search(l, place);
+			return;
+		}
+		add(l, place, i, now_ns);
+	}
+}
+
+void
+berth_search(struct lanes *l, uint64_t now_ns)
+{
+	for (uint32_t i = 0; l->n_to_search > 0 && i < l->places; i++)
+		if (l->berths[i].must_search)
+			search(l, i, now_ns);
+}
