@@ -38,7 +38,10 @@ enum varta_error {
 	VARTA_ERR_HOST_UNKNOWN = -5016, /* no address has this name */
 	VARTA_ERR_HOST_LATER = -5017,   /* no name server answers, now */
 
-	VARTA_ERR_KEY = -5018 /* not one key of 64 hexadecimal digits */
+	VARTA_ERR_KEY = -5018, /* not one key of 64 hexadecimal digits */
+
+	VARTA_ERR_LANE_NAME = -5019,     /* empty, or longer than 31 bytes */
+	VARTA_ERR_LANE_THRESHOLD = -5020 /* below 10 ms */
 };
 
 /*

@@ -32,6 +32,8 @@ static const char *const own_texts[] = {
 	"host name is not known",
 	"host name cannot be looked up at present",
 	"not one key of 64 hexadecimal digits",
+	"name of a lane is not 1 to 31 bytes long",
+	"threshold of a lane is below 10 ms",
 };
 
 static const char *
@@ -56,7 +58,7 @@ varta_strerror(int code)
 		return varta_outcome_text(code);
 	if (code >= -ERRNO_HIGHEST)
 		return system_text(-code);
-	if (code <= VARTA_ERR_BAD_MAGIC && code >= VARTA_ERR_KEY)
+	if (code <= VARTA_ERR_BAD_MAGIC && code >= VARTA_ERR_LANE_THRESHOLD)
 		return own_texts[VARTA_ERR_BAD_MAGIC - code];
 	return "unknown error";
 }

@@ -18,10 +18,10 @@ every_own_code_has_a_text_of_its_own(void **state)
 	int a, b;
 
 	(void)state;
-	for (a = VARTA_ERR_BAD_MAGIC; a >= VARTA_ERR_KEY; a--) {
+	for (a = VARTA_ERR_BAD_MAGIC; a >= VARTA_ERR_LANE_THRESHOLD; a--) {
 		assert_true(strlen(varta_strerror(a)) > 0);
 		assert_string_not_equal(varta_strerror(a), "unknown error");
-		for (b = a - 1; b >= VARTA_ERR_KEY; b--)
+		for (b = a - 1; b >= VARTA_ERR_LANE_THRESHOLD; b--)
 			assert_string_not_equal(
 			    varta_strerror(a), varta_strerror(b));
 	}
@@ -49,6 +49,8 @@ numbers_of_codes_never_change(void **state)
 	assert_int_equal(VARTA_ERR_HOST_UNKNOWN, -5016);
 	assert_int_equal(VARTA_ERR_HOST_LATER, -5017);
 	assert_int_equal(VARTA_ERR_KEY, -5018);
+	assert_int_equal(VARTA_ERR_LANE_NAME, -5019);
+	assert_int_equal(VARTA_ERR_LANE_THRESHOLD, -5020);
 	assert_int_equal(VARTA_SENT, 0);
 	assert_int_equal(VARTA_DROPPED_QUEUE_FULL, 1);
 	assert_int_equal(VARTA_DROPPED_NO_OBSERVER, 2);
@@ -72,7 +74,8 @@ unknown_codes_have_a_text_too(void **state)
 	(void)state;
 	assert_string_equal(varta_strerror(-4096), "unknown error");
 	assert_string_equal(varta_strerror(-5000), "unknown error");
-	assert_string_equal(varta_strerror(VARTA_ERR_KEY - 1), "unknown error");
+	assert_string_equal(
+	    varta_strerror(VARTA_ERR_LANE_THRESHOLD - 1), "unknown error");
 	assert_string_equal(varta_strerror(INT_MIN), "unknown error");
 	assert_string_equal(varta_strerror(INT_MAX), "unknown outcome");
 }

@@ -114,6 +114,8 @@ decode_counter(int error)
 	case VARTA_ERR_HOST_UNKNOWN:
 	case VARTA_ERR_HOST_LATER:
 	case VARTA_ERR_KEY:
+	case VARTA_ERR_LANE_NAME:
+	case VARTA_ERR_LANE_THRESHOLD:
 		break;
 	}
 	/* The decoder gives nothing else for a frame of the right length. */
