@@ -7,9 +7,9 @@
  * time. A fork is noticed: the child beats for itself, on a socket of its own.
  *
  * One thread at a time may use an agent, except for varta_counters_get(),
- * which any thread may call while the agent is open. Several agents in one
- * process share nothing. The library never prints, and touches no signal
- * unless varta_crash_handler_install() is called.
+ * which any thread may call while the agent is open, and for beats of lanes.
+ * Several agents in one process share nothing. The library never prints, and
+ * touches no signal unless varta_crash_handler_install() is called.
  */
 #ifndef VARTA_VARTA_H
 #define VARTA_VARTA_H
@@ -76,7 +76,8 @@ int varta_open(const char *address, struct varta_agent **ret_agent);
 int varta_beat(
     struct varta_agent *agent, enum varta_status status, uint32_t payload);
 
-/* Close and free the agent. Takes NULL. Sends nothing. */
+/* Close and free the agent, and the lanes that it still has. Takes NULL. Sends
+ * nothing. */
 void varta_close(struct varta_agent *agent);
 
 /*
@@ -119,6 +120,70 @@ void varta_counters_get(
 /* "sent", "dropped: kernel queue full" and so on, "failed" for every negative
  * code; varta_strerror() has the reason. Never NULL. */
 const char *varta_outcome_text(int code);
+
+/*
+ * A lane: a named worker or thread of this process, with a threshold of its
+ * own. It beats by a store into memory that the observer of the same host
+ * reads, without a system call; a stall then names process and lane. Linux
+ * only.
+ */
+struct varta_lane;
+
+/*
+ * Open a lane of an agent over a Unix socket. name is 1 to 31 bytes long and
+ * differs from those of the agent's other open lanes; threshold_ms is 10 or
+ * more. Nothing is owed before its first beat.
+ *
+ * Never waits, and needs no observer: one that comes later, or comes back,
+ * finds the lane when the agent beats, opens another one, or calls
+ * varta_lanes_attach(). An observer that knows of no lanes serves the agent by
+ * its datagrams alone. The first lane costs two descriptors and a page of
+ * memory, each further one 64 bytes for its handle; 63 share a page.
+ *
+ * Returns 0, or with *ret_lane untouched: VARTA_ERR_CLOSED (agent is NULL),
+ * VARTA_ERR_UNSUPPORTED (another kind of agent, or system),
+ * VARTA_ERR_LANE_NAME, VARTA_ERR_LANE_THRESHOLD, -EEXIST (the name is taken),
+ * -ENOSPC (1,008 are open), -ENOMEM, or what memfd_create(2) and mmap(2) say
+ * (-EMFILE, ...).
+ */
+int varta_lane_open(struct varta_agent *agent, const char *name,
+    uint32_t threshold_ms, struct varta_lane **ret_lane);
+
+/*
+ * Any thread may call these three while the lane is open, several at a time.
+ * They take NULL, never wait, and make no system call where the clock is read
+ * without one. In the child of a fork they do nothing for its parent's lanes;
+ * it opens its own.
+ */
+
+/* The worker went on. From now on the next beat is owed within the threshold.
+ * The time is that of the kernel's tick, 1 to 10 ms; it is exact, and the call
+ * five times as dear, where the threshold is below 100 ms. */
+void varta_lane_beat(struct varta_lane *lane);
+
+/* The worker waits for something to do: nothing is owed until its next beat. */
+void varta_lane_idle(struct varta_lane *lane);
+
+/* What the worker says of itself; first VARTA_OK. Anything that is not one of
+ * enum varta_status is ignored. */
+void varta_lane_set_status(struct varta_lane *lane, enum varta_status status);
+
+/* Close and free a lane: nothing is owed any more. Takes NULL, and the lanes of
+ * a parent. The thread is one that may use the agent. */
+void varta_lane_close(struct varta_lane *lane);
+
+/*
+ * See to it that the observer has the lanes, now: attach them unless they are,
+ * anew when it has gone meanwhile. varta_beat() does so by itself after it has
+ * found the observer again. A program that beats by lanes alone calls this now
+ * and then, say each second, since stores do not tell whether anybody reads.
+ *
+ * Returns 0, also where no lane was ever opened; VARTA_ERR_CLOSED,
+ * VARTA_ERR_UNSUPPORTED, -ENAMETOOLONG (with ".lanes" the path does not fit:
+ * the lanes stay unwatched), or what socket(2), connect(2) and sendmsg(2) say:
+ * -ENOENT or -ECONNREFUSED without an observer that has lanes, ...
+ */
+int varta_lanes_attach(struct varta_agent *agent);
 
 /* Which signals varta_crash_handler_install_signals() takes. */
 enum varta_crash_signals {

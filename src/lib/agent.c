@@ -12,11 +12,6 @@
 #include "base/util.h"
 #include "lib/wire.h"
 
-/* Pauses between attempts to find a lost observer. The longest one is under a
- * second, so that an agent that beats once a second tries with every beat. */
-#define RETRY_FIRST_NS (10 * NS_PER_MS)
-#define RETRY_LONGEST_NS (640 * NS_PER_MS)
-
 #define NONCE_HIGHEST (VARTA_NONCE_TERMINAL - 1)
 #define TIMESTAMP_HIGHEST (UINT64_MAX - 1)
 
@@ -65,13 +60,6 @@ varta__classify(int error)
 	return -error;
 }
 
-static inline uint64_t
-now(const struct varta_agent *a)
-{
-	return likely(a->ops->now_ns == NULL) ? varta__clock_ns()
-					      : a->ops->now_ns(a->transport);
-}
-
 void
 varta__agent_init(struct varta_agent *agent,
     const struct varta__transport_ops *ops, void *transport,
@@ -83,7 +71,8 @@ varta__agent_init(struct varta_agent *agent,
 	agent->fd = -1;
 	agent->generation = varta__lineage_generation(lineage);
 	agent->pid = (uint32_t)getpid();
-	agent->start_ns = now(agent);
+	agent->start_ns = varta__agent_now(agent);
+	agent->attach_at_ns = NS_NEVER;
 }
 
 static int
@@ -104,11 +93,7 @@ stop_looking(struct varta_agent *a)
 static void
 look_later(struct varta_agent *a, uint64_t now_ns)
 {
-	if (a->retry_delay_ns == 0)
-		a->retry_delay_ns = RETRY_FIRST_NS;
-	else
-		a->retry_delay_ns =
-		    u64_min(2 * a->retry_delay_ns, RETRY_LONGEST_NS);
+	a->retry_delay_ns = varta__retry_delay(a->retry_delay_ns);
 	a->retry_at_ns = u64_add_sat(now_ns, a->retry_delay_ns);
 }
 
@@ -133,6 +118,7 @@ recover_from_fork(struct varta_agent *a, uint64_t now_ns)
 	bool is_missing;
 	int r;
 
+	varta__lanes_leave(a);
 	r = a->ops->reconnect(a->transport);
 	is_missing = r < 0 && is_gone(varta__classify(-r));
 	if (r < 0 && !is_missing)
@@ -214,6 +200,7 @@ retry_dropped(
 
 	count(&a->reconnects);
 	a->drops = 0;
+	varta__lanes_follow(a, is_gone(outcome));
 	outcome = send_once(a, wire);
 	if (is_gone(outcome))
 		look_later(a, now_ns);
@@ -265,7 +252,7 @@ varta_beat(
 	if (unlikely((unsigned)status > VARTA_CRITICAL))
 		return fail(agent, VARTA_ERR_INVALID_STATUS);
 
-	now_ns = now(agent);
+	now_ns = varta__agent_now(agent);
 	if (unlikely(was_forked(agent))) {
 		r = recover_from_fork(agent, now_ns);
 		if (r < 0)
@@ -281,6 +268,8 @@ varta_beat(
 	r = send_once(agent, wire);
 	if (unlikely(r > 0))
 		r = retry_dropped(agent, wire, r, now_ns);
+	if (unlikely(now_ns >= agent->attach_at_ns))
+		(void)varta__lanes_look(agent, now_ns);
 	if (unlikely(r < 0))
 		return fail(agent, r);
 	if (unlikely(r > 0)) {
@@ -294,8 +283,10 @@ varta_beat(
 void
 varta_close(struct varta_agent *agent)
 {
-	if (agent != NULL)
-		agent->ops->free(agent->transport);
+	if (agent == NULL)
+		return;
+	varta__lanes_free(agent);
+	agent->ops->free(agent->transport);
 }
 
 int
@@ -309,10 +300,13 @@ varta_reconnect(struct varta_agent *agent)
 	if (r < 0)
 		return r;
 
+	varta__lanes_leave(agent);
 	know_process(agent);
 	agent->drops = 0;
 	stop_looking(agent);
 	count(&agent->reconnects);
+	varta__lanes_follow(agent, true);
+	(void)varta__lanes_look(agent, varta__agent_now(agent));
 	return 0;
 }
 

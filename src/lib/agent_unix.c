@@ -49,6 +49,14 @@ unix_reconnect(void *transport)
 	return 0;
 }
 
+static const char *
+unix_path(const void *transport)
+{
+	const struct unix_agent *u = transport;
+
+	return u->endpoint.addr.un.sun_path;
+}
+
 static void
 unix_free(void *transport)
 {
@@ -61,6 +69,7 @@ static const struct varta__transport_ops unix_ops = {
 	.reconnect = unix_reconnect,
 	.disconnect = unix_disconnect,
 	.free = unix_free,
+	.path = unix_path,
 };
 
 int

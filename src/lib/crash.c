@@ -101,7 +101,7 @@ send_anyhow(const struct varta__endpoint *e, const struct datagram *d)
 	if (r != -EBADF && r != -ENOTSOCK)
 		return r;
 
-	fd = varta__endpoint_socket(e->addr.any.sa_family);
+	fd = varta__endpoint_socket(e->addr.any.sa_family, SOCK_DGRAM);
 	if (fd < 0)
 		return r;
 	r = send_to(fd, e, d);
@@ -341,8 +341,8 @@ install(const struct target *wanted, unsigned signals)
 	int fd = -1, r;
 
 	if (is_first) {
-		fd =
-		    varta__endpoint_socket(wanted->endpoint.addr.any.sa_family);
+		fd = varta__endpoint_socket(
+		    wanted->endpoint.addr.any.sa_family, SOCK_DGRAM);
 		if (fd < 0)
 			return fd;
 	}

@@ -59,12 +59,13 @@ varta__endpoint_parse(const char *address, struct varta__endpoint *ret)
 	return 0;
 }
 
-/* Not one of 0, 1, 2; closes fd. The new descriptor, or -errno. */
-static int
-move_above_standard(int fd)
+int
+varta__above_standard(int fd)
 {
 	int moved;
 
+	if (fd > STDERR_FILENO)
+		return fd;
 	moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
 	if (moved < 0)
 		moved = -errno;
@@ -73,14 +74,14 @@ move_above_standard(int fd)
 }
 
 int
-varta__endpoint_socket(int family)
+varta__endpoint_socket(int family, int type)
 {
 	int fd;
 
 #ifdef SOCK_CLOEXEC
-	fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	fd = socket(family, type | SOCK_CLOEXEC, 0);
 #else
-	fd = socket(family, SOCK_DGRAM, 0);
+	fd = socket(family, type, 0);
 	if (fd >= 0)
 		(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
 #endif
@@ -90,7 +91,7 @@ varta__endpoint_socket(int family)
 	(void)setsockopt(
 	    fd, SOL_SOCKET, SO_NOSIGPIPE, &(int){ 1 }, sizeof(int));
 #endif
-	return fd > STDERR_FILENO ? fd : move_above_standard(fd);
+	return varta__above_standard(fd);
 }
 
 int
@@ -98,7 +99,7 @@ varta__endpoint_connect(const struct varta__endpoint *endpoint)
 {
 	int fd, r;
 
-	fd = varta__endpoint_socket(endpoint->addr.any.sa_family);
+	fd = varta__endpoint_socket(endpoint->addr.any.sa_family, SOCK_DGRAM);
 	if (fd < 0)
 		return fd;
 	if (connect(fd, &endpoint->addr.any, endpoint->len) == 0)

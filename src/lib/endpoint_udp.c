@@ -77,7 +77,7 @@ is_reachable(const struct addrinfo *a)
 {
 	int fd, r;
 
-	fd = varta__endpoint_socket(a->ai_family);
+	fd = varta__endpoint_socket(a->ai_family, SOCK_DGRAM);
 	if (fd < 0)
 		return false;
 	r = connect(fd, a->ai_addr, a->ai_addrlen);

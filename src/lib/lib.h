@@ -5,11 +5,12 @@
  *   lineage    was this process forked since we last looked?
  *   time       the clock, and timestamps of last words
  *   agent      the rules of a beat, over a transport that tests can script
+ *   lanes      beats of threads, by stores into shared memory (lanes.h)
  *   udp        datagrams to an observer on another host
  *   crash      the last word of a process
  *
  * libvarta-secure stands on some of these. They are exported for it under a
- * symbol version of their own, VARTA_PRIVATE_1, and marked VARTA__PRIVATE here;
+ * symbol version of their own, VARTA_PRIVATE_2, and marked VARTA__PRIVATE here;
  * applications must not use them. The number rises with every change of what
  * they take or of a struct below, so that the loader refuses two libraries
  * that do not fit.
@@ -63,13 +64,17 @@ VARTA__PRIVATE int varta__endpoint_parse(
 int varta__endpoint_parse_udp(const char *text, struct varta__endpoint *ret);
 
 /*
- * A datagram socket for addresses of this family, close-on-exec and without
+ * A socket of this type for addresses of this family, close-on-exec and without
  * SIGPIPE, above the three standard descriptors, so that what others print
  * never becomes a datagram. Returns it, or -errno. Async-signal-safe.
  */
-int varta__endpoint_socket(int family);
+int varta__endpoint_socket(int family, int type);
 
-/* Such a socket, connected. Returns it, or -errno. */
+/* fd, or where it is a standard descriptor a close-on-exec copy above those in
+ * place of it. Returns it, or -errno; fd is then closed. Async-signal-safe. */
+int varta__above_standard(int fd);
+
+/* A datagram socket of this kind, connected. Returns it, or -errno. */
 int varta__endpoint_connect(const struct varta__endpoint *endpoint);
 
 /* Lineage. */
@@ -118,16 +123,23 @@ varta__lineage_is(
 #define TIMESTAMP_CLOCK CLOCK_MONOTONIC
 #endif
 
-/* Monotonic nanoseconds; 0 where the clock cannot be read. Async-signal-safe.
- * The only place in the library where a clock is read. */
+/* Nanoseconds of a clock; 0 where it cannot be read. Async-signal-safe. The
+ * only place in the library where a clock is read. */
 static inline uint64_t
-varta__clock_ns(void)
+varta__clock_read(clockid_t id)
 {
 	struct timespec ts;
 
-	if (clock_gettime(TIMESTAMP_CLOCK, &ts) < 0)
+	if (clock_gettime(id, &ts) < 0)
 		return 0;
 	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+}
+
+/* The same of the clock of timestamps. */
+static inline uint64_t
+varta__clock_ns(void)
+{
+	return varta__clock_read(TIMESTAMP_CLOCK);
 }
 
 /*
@@ -157,6 +169,9 @@ struct varta__transport_ops {
 
 	uint64_t (*now_ns)(void *transport); /* NULL: varta__clock_ns() */
 
+	/* The path of the observer's socket. NULL: it is no Unix socket. */
+	const char *(*path)(const void *transport);
+
 	/* That nobody listens says nothing of the connection, which need not
 	 * be made anew for it. */
 	bool is_connectionless;
@@ -178,6 +193,7 @@ struct varta_agent {
 	uint64_t timestamp;      /* likewise */
 	uint64_t retry_at_ns;    /* do not look for a lost observer before */
 	uint64_t retry_delay_ns; /* 0: not lost, or not looked for yet */
+	uint64_t attach_at_ns;   /* look after the lanes then; NS_NEVER */
 	uint32_t drops;          /* consecutive */
 	uint32_t reconnect_after;
 	_Atomic uint64_t sent;
@@ -188,12 +204,33 @@ struct varta_agent {
 	_Atomic uint64_t fork_recoveries;
 	_Atomic uint64_t clock_regressions;
 	_Atomic uint64_t nonce_wraps;
+	struct varta__lanes *lanes; /* NULL: never had any */
 };
 
 /* Make an agent of zeroed memory. Everything is borrowed until free(). */
 VARTA__PRIVATE void varta__agent_init(struct varta_agent *agent,
     const struct varta__transport_ops *ops, void *transport,
     const struct varta__lineage *lineage);
+
+/* The clock of the agent. */
+static inline uint64_t
+varta__agent_now(const struct varta_agent *agent)
+{
+	return likely(agent->ops->now_ns == NULL)
+		   ? varta__clock_ns()
+		   : agent->ops->now_ns(agent->transport);
+}
+
+/* The pause before the next attempt to find a lost observer: 10 ms after the
+ * first, for which before_ns is 0, doubling up to 640 ms. The longest one is
+ * under a second, so that an agent that beats once a second tries with every
+ * beat. */
+static inline uint64_t
+varta__retry_delay(uint64_t before_ns)
+{
+	return before_ns == 0 ? 10 * NS_PER_MS
+			      : u64_min(2 * before_ns, 640 * NS_PER_MS);
+}
 
 /* What a failed send means: VARTA_DROPPED_*, or -error. error is an errno. */
 int varta__classify(int error);
@@ -204,6 +241,24 @@ int varta__unix_agent_open(const struct varta__endpoint *endpoint,
     const struct varta__lineage *lineage, struct varta_agent **ret_agent);
 int varta__udp_agent_open(const struct varta__endpoint *endpoint,
     const struct varta__lineage *lineage, struct varta_agent **ret_agent);
+
+/* Lanes, as far as beats and agents know of them. All do nothing for an agent
+ * without. */
+
+/* Attach them unless they are; a connection that the observer has closed is
+ * let go first. Sets attach_at_ns. 0, or -errno. */
+int varta__lanes_look(struct varta_agent *agent, uint64_t now_ns);
+
+/* The beats have a new connection: look at the end of the next one, or of this.
+ * An observer that is another one knows of no lanes. */
+void varta__lanes_follow(struct varta_agent *agent, bool is_another);
+
+/* In the child of a fork, let go of what is the parent's: connection and
+ * memory. Nothing when these are our own. */
+void varta__lanes_leave(struct varta_agent *agent);
+
+/* Close all that are open, and free everything. */
+void varta__lanes_free(struct varta_agent *agent);
 
 /* UDP. */
 

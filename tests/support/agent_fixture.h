@@ -26,6 +26,7 @@
 /* The real clock, moved on by what the test wants. */
 static uint64_t clock_ahead_ns;
 static struct fault fault_clock;
+static clockid_t clock_last_id; /* what was read last */
 int __real_clock_gettime(clockid_t id, struct timespec *ts);
 int __wrap_clock_gettime(clockid_t id, struct timespec *ts);
 
@@ -34,6 +35,7 @@ __wrap_clock_gettime(clockid_t id, struct timespec *ts)
 {
 	uint64_t ns;
 
+	clock_last_id = id;
 	if (fault_hits(&fault_clock) || __real_clock_gettime(id, ts) < 0)
 		return -1;
 	ns = (uint64_t)ts->tv_sec * NS_PER_S + (uint64_t)ts->tv_nsec +
