@@ -165,7 +165,7 @@ static void
 publish(struct varta__lanes *l, const struct varta_lane *lane, const char *name,
     uint32_t threshold_ms)
 {
-	struct lane_head *head = (struct lane_head *)(void *)l->memory;
+	struct lane_head *head = (void *)l->memory;
 	struct lane_record *record = lane->record;
 	uint32_t generation;
 
@@ -233,36 +233,56 @@ check_terms(
 	return 0;
 }
 
+/* A record for this name, in a page that is in memory. */
 static int
-new_lane(struct varta_agent *agent, uint32_t index, uint32_t threshold_ms,
-    struct varta_lane **ret)
+find_record(struct varta__lanes *l, const char *name, uint32_t *ret_index)
 {
-	const uint32_t page = index / LANE_PAGE_RECORDS;
-	struct varta__lanes *l = agent->lanes;
-	struct varta_lane *lane;
+	uint32_t index, page;
 	int r;
 
+	if (is_name_taken(l, name))
+		return -EEXIST;
+	index = find_free(l);
+	if (index == LANES_MAX)
+		return -ENOSPC;
+	page = index / LANE_PAGE_RECORDS;
 	if (page >= l->pages) {
 		r = provide_page(l->memory_fd, page);
 		if (r < 0)
 			return r;
 		l->pages = page + 1;
 	}
-	lane = aligned_alloc(alignof(struct varta_lane), sizeof(*lane));
-	if (lane == NULL)
-		return -ENOMEM;
+	*ret_index = index;
+	return 0;
+}
+
+/* Make it a lane of the agent. */
+static int
+take_record(struct varta_agent *agent, const char *name, uint32_t threshold_ms,
+    struct varta_lane *lane)
+{
+	struct varta__lanes *l;
+	uint32_t index;
+	int r;
+
+	r = get_lanes(agent, &l);
+	if (r < 0)
+		return r;
+	r = find_record(l, name, &index);
+	if (r < 0)
+		return r;
 	*lane = (struct varta_lane){
-		.record =
-		    (struct lane_record *)(void *)(l->memory +
-						   lane_record_offset(index)),
+		.record = (void *)(l->memory + lane_record_offset(index)),
 		.word = agent->lineage.word,
 		.generation = l->generation,
 		.clock = threshold_ms < EXACT_BELOW_MS ? CLOCK_MONOTONIC
 						       : TIMESTAMP_CLOCK,
 		.agent = agent,
+		.next = l->first,
 		.index = index,
 	};
-	*ret = lane;
+	l->first = lane;
+	publish(l, lane, name, threshold_ms);
 	return 0;
 }
 
@@ -270,29 +290,21 @@ int
 varta_lane_open(struct varta_agent *agent, const char *name,
     uint32_t threshold_ms, struct varta_lane **ret_lane)
 {
-	struct varta__lanes *l;
 	struct varta_lane *lane;
-	uint32_t index;
 	int r;
 
 	r = check_terms(agent, name, threshold_ms);
 	if (r < 0)
 		return r;
-	r = get_lanes(agent, &l);
-	if (r < 0)
+	/* First, so that where it fails nothing else has been made. */
+	lane = aligned_alloc(alignof(struct varta_lane), sizeof(*lane));
+	if (lane == NULL)
+		return -ENOMEM;
+	r = take_record(agent, name, threshold_ms, lane);
+	if (r < 0) {
+		free(lane);
 		return r;
-	if (is_name_taken(l, name))
-		return -EEXIST;
-	index = find_free(l);
-	if (index == LANES_MAX)
-		return -ENOSPC;
-	r = new_lane(agent, index, threshold_ms, &lane);
-	if (r < 0)
-		return r;
-
-	lane->next = l->first;
-	l->first = lane;
-	publish(l, lane, name, threshold_ms);
+	}
 	if (!varta__lanes_ring(agent))
 		(void)varta__lanes_look(agent, varta__agent_now(agent));
 	*ret_lane = lane;

@@ -1,7 +1,7 @@
 /*
  * An agent and an observer for it, in a folder of their own. Works as setup and
  * teardown of a cmocka test, which fails when a descriptor is left open. Needs
- * -Wl,--wrap=clock_gettime.
+ * -Wl,--wrap=clock_gettime, except with FIXTURE_REAL_CLOCK.
  */
 #ifndef SUPPORT_AGENT_FIXTURE_H
 #define SUPPORT_AGENT_FIXTURE_H
@@ -23,7 +23,9 @@
 #include "support/listener.h"
 #include "support/tmpdir.h"
 
-/* The real clock, moved on by what the test wants. */
+/* The real clock, moved on by what the test wants; with FIXTURE_REAL_CLOCK the
+ * real one alone, which any thread may read. */
+#ifndef FIXTURE_REAL_CLOCK
 static uint64_t clock_ahead_ns;
 static struct fault fault_clock;
 static clockid_t clock_last_id; /* what was read last */
@@ -44,6 +46,7 @@ __wrap_clock_gettime(clockid_t id, struct timespec *ts)
 	ts->tv_nsec = (long)(ns % NS_PER_S);
 	return 0;
 }
+#endif
 
 struct fixture {
 	struct tmpdir dir;
