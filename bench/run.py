@@ -25,6 +25,10 @@ RESULTS = {
     "beat_vs_send": ("beat", 1.08, "varta_beat() / bare send(2)"),
     "sealed_beat_vs_floor": (
         "sealed_beat", 1.10, "sealed varta_beat() / sealing and send(2)"),
+    "lane_beat_vs_floor": (
+        "lane", 1.25, "varta_lane_beat() / reading the clock and storing it"),
+    "lane_beat_vs_send": (
+        "lane", 0.04, "varta_lane_beat() / bare send(2) of a frame"),
     "beat_live_vs_blocked": (
         "live", 0.20, "varta_beat() into the daemon / send(2) to a sleeper"),
     "ingest_vs_recv": (

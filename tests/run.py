@@ -162,7 +162,7 @@ def run_valgrind(tally, build):
         return
     wanted = ("test_frame", "test_crc32c", "test_agent", "test_error",
               "test_agent_unix", "test_agent_udp", "test_lanes",
-              "test_lanes_attach", "test_lanes_cost", "test_lanes_fork",
+              "test_lanes_attach", "test_lanes_cost",
               "test_seal", "test_key", "test_secure_agent",
               "test_secure_crash")
     programs = [

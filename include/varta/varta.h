@@ -157,8 +157,8 @@ int varta_lane_open(struct varta_agent *agent, const char *name,
  */
 
 /* The worker went on. From now on the next beat is owed within the threshold.
- * The time is that of the kernel's tick, 1 to 10 ms; it is exact, and the call
- * five times as dear, where the threshold is below 100 ms. */
+ * Its time goes in steps of the kernel's tick, 1 to 10 ms; below a threshold of
+ * 100 ms it is exact, and the call four times as dear. */
 void varta_lane_beat(struct varta_lane *lane);
 
 /* The worker waits for something to do: nothing is owed until its next beat. */
