@@ -2,17 +2,21 @@
 run. Only the folder, and how long an observer runs, are made our own."""
 
 import json
+import mmap
 import os
 import re
 import shlex
+import socket
+import struct
 import subprocess
 import sys
 
 import pytest
 
 import support
-from support import ROOT
+from support import BUILD, ROOT
 
+LANES = BUILD / "examples" / "lanes"
 MAN = ROOT / "man"
 
 
@@ -108,6 +112,80 @@ def test_the_sealed_frames_of_vlp_7_are_the_published_ones():
     published = [v["expected_wire_hex"] for v in vectors if "expected_wire_hex" in v]
     shown = ["".join(block.split()) for block in examples("vlp.7")[5:7]]
     assert shown == published
+
+
+class LanesWatcher:
+    """Takes the lanes of one agent, as an observer does."""
+
+    def __init__(self, path):
+        self.path = path
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.listener.settimeout(support.DEADLINE_S)
+        self.listener.bind(f"{path}.lanes")
+        self.listener.listen()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+
+    def accept(self):
+        connection, _ = self.listener.accept()
+        connection.settimeout(support.DEADLINE_S)
+        hello, fds, _, _ = socket.recv_fds(connection, 64, 4)
+        assert hello == b"varta-lanes-1" and len(fds) == 1
+        self.memory = mmap.mmap(fds[0], 16 * 4096, prot=mmap.PROT_READ)
+        os.close(fds[0])
+        return connection
+
+    def lane(self, i):
+        """(time of the last beat, beats, generation, name)"""
+        at = 64 * (i + 1)
+        beat_ns, beats, generation = struct.unpack_from("<QQI", self.memory, at)
+        name = self.memory[at + 32 : at + 64].rstrip(b"\0").decode()
+        return beat_ns, beats, generation, name
+
+
+def test_the_program_of_varta_lane_open_3_beats_and_leaves_in_order(folder):
+    [program] = examples("varta_lane_open.3")
+    (folder / "example.c").write_text(program)
+    built = subprocess.run(
+        ["cc", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+        + ["-std=c99", "-I", ROOT / "include", "-I", BUILD / "include"]
+        + [folder / "example.c", BUILD / "src" / "lib" / "libvarta.a"]
+        + ["-pthread", "-o", folder / "example"],
+        capture_output=True,
+        text=True,
+    )
+    assert built.returncode == 0, built.stderr
+    with LanesWatcher(folder / "sock") as watcher:
+        environment = {**os.environ, "VARTA_SOCKET": f"{folder}/sock"}
+        program = subprocess.Popen([folder / "example"], env=environment)
+        connection = watcher.accept()
+        while connection.recv(8):
+            pass  # a bell
+        assert program.wait(support.DEADLINE_S) == 0
+        assert watcher.lane(0) == (0, 10, 2, "worker-1")
+
+
+@pytest.mark.skipif(not LANES.exists(), reason="examples are not built")
+def test_one_of_the_four_workers_of_the_lanes_example_hangs(folder):
+    with LanesWatcher(folder / "sock") as watcher:
+        program = subprocess.Popen([LANES, folder / "sock"])
+        try:
+            watcher.accept()
+            others = (0, 1, 3)
+            support.wait_for(lambda: watcher.lane(2)[1] == 31)
+            support.wait_for(lambda: all(watcher.lane(i)[1] > 35 for i in others))
+            lanes = [watcher.lane(i) for i in range(4)]
+        finally:
+            program.kill()
+            program.wait()
+    assert [name for *_, name in lanes] == [f"worker-{i}" for i in range(1, 5)]
+    assert [generation for _, _, generation, _ in lanes] == [1, 1, 1, 1]
+    beat_ns, beats, _, _ = lanes[2]
+    assert beat_ns > 0 and beats == 31  # busy, and there it hangs
 
 
 def test_the_try_out_of_the_readme(folder):

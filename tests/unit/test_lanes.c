@@ -29,7 +29,6 @@ the_memory_is_sealed_and_has_its_full_size(void **state)
 	assert_int_equal(fstat(watcher.memory_fd, &st), 0);
 	assert_true(S_ISREG(st.st_mode));
 	assert_int_equal(st.st_size, WATCHER_MEMORY_BYTES);
-	assert_int_equal(st.st_blocks * 512, LANE_PAGE_BYTES);
 	assert_int_equal(ftruncate(watcher.memory_fd, LANE_PAGE_BYTES), -1);
 }
 
@@ -72,6 +71,8 @@ a_page_costs_memory_from_its_first_lane_on(void **state)
 	char name[8];
 	uint32_t i;
 
+	if (sysconf(_SC_PAGESIZE) != LANE_PAGE_BYTES)
+		skip();
 	watch_and_open(f);
 	for (i = 0; i < LANE_PAGE_RECORDS; i++) {
 		(void)snprintf(name, sizeof(name), "%u", i);
