@@ -147,7 +147,7 @@ judge(struct lanes *l, uint32_t slot, const struct lane_view *view,
 }
 
 /* Its process has ended. One that owed a beat stalls at its deadline, and stays
- * a while for those who act on it; others leave. */
+ * a while for those who act on it: that was the last of it. Others leave. */
 static void
 wind_up(struct lanes *l, uint32_t slot, bool at_once, uint64_t now_ns)
 {
@@ -168,7 +168,7 @@ wind_up(struct lanes *l, uint32_t slot, bool at_once, uint64_t now_ns)
 		if (now_ns < until_ns)
 			lanetable_defer(l->table, slot, until_ns);
 		else
-			berth_lane_leaves(l, slot, now_ns);
+			lanetable_remove(l->table, slot);
 		break;
 	case LANETABLE_IDLE:
 		berth_lane_leaves(l, slot, now_ns);

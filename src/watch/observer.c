@@ -311,7 +311,7 @@ observer_pass(struct observer *o, uint64_t now_ns, bool stopped)
 	if (!lives_judge(o->lives, &o->pause, OBSERVER_JUDGED_A_PASS, now_ns))
 		o->work_left = true;
 	if (o->lanes != NULL &&
-	    !lanes_judge(o->lanes, &o->pause, OBSERVER_JUDGED_A_PASS, now_ns))
+	    !lanes_judge(o->lanes, &o->pause, OBSERVER_JUDGED_A_PASS, mark_ns))
 		o->work_left = true;
 	mark_ns = mark_stage(o, STATS_STAGE_DRAIN_PENDING, mark_ns);
 
