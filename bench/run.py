@@ -29,6 +29,8 @@ RESULTS = {
         "lane", 1.25, "varta_lane_beat() / reading the clock and storing it"),
     "lane_beat_vs_send": (
         "lane", 0.04, "varta_lane_beat() / bare send(2) of a frame"),
+    "lane_watch_cpu": (
+        "lane_watch", 0.5, "percent of a processor for 4,032 lanes"),
     "beat_live_vs_blocked": (
         "live", 0.20, "varta_beat() into the daemon / send(2) to a sleeper"),
     "ingest_vs_recv": (
