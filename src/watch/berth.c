@@ -211,11 +211,9 @@ add(struct lanes *l, uint32_t place, uint32_t i, uint64_t now_ns)
 	struct event ev;
 	uint32_t slot;
 
-	if (!l->source.read(l->source.ctx, place, i, &reading)) {
-		berth_ask_search(l, place);
-		return;
-	}
-	if ((reading.generation & 1) == 0)
+	/* One that is being written is told of when that is done. */
+	if (!l->source.read(l->source.ctx, place, i, &reading) ||
+	    (reading.generation & 1) == 0)
 		return;
 	terms = berth_terms(l, place, &reading);
 	if (terms.name[0] == '\0' || is_name_taken(l, place, terms.name)) {
@@ -255,7 +253,8 @@ note_known(struct lanes *l, uint32_t place,
 	}
 }
 
-static void
+/* False when no more lanes may join for now. */
+static bool
 search(struct lanes *l, uint32_t place, uint64_t now_ns)
 {
 	uint64_t known[LANES_MAX / 64 + 1] = { 0 };
@@ -271,16 +270,32 @@ search(struct lanes *l, uint32_t place, uint64_t now_ns)
 			continue;
 		if (found++ == BERTH_FINDS_A_PASS) {
 			berth_ask_search(l, place);
-			return;
+			return true;
+		}
+		if (!admit_take(&l->joins, now_ns)) {
+			berth_ask_search(l, place);
+			return false;
 		}
 		add(l, place, i, now_ns);
 	}
+	return true;
 }
 
 void
 berth_search(struct lanes *l, uint64_t now_ns)
 {
-	for (uint32_t i = 0; l->n_to_search > 0 && i < l->places; i++)
-		if (l->berths[i].must_search)
-			search(l, i, now_ns);
+	uint32_t places = l->places, place;
+
+	if (now_ns < l->search_at_ns)
+		return;
+	/* In turn, so that nobody's lanes keep those of others out. */
+	for (uint32_t i = 0; l->n_to_search > 0 && i < places; i++) {
+		place = (l->search_next + i) % places;
+		if (!l->berths[place].must_search || search(l, place, now_ns))
+			continue;
+		l->search_next = place + 1;
+		l->search_at_ns =
+		    u64_add_sat(now_ns, BERTH_PAUSE_MS * NS_PER_MS);
+		return;
+	}
 }

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "watch/intake/admit.h"
 #include "watch/lanes.h"
 #include "watch/lives.h"
 #include "watch/track/lanetable.h"
@@ -19,7 +20,12 @@ enum {
 	BERTH_LET_GO_MS = 100,
 	BERTH_DYING_MS = 10, /* look again whether its end has been told */
 	/* Lanes found in one memory in one pass; the rest comes in the next. */
-	BERTH_FINDS_A_PASS = 64
+	BERTH_FINDS_A_PASS = 64,
+	/* Lanes that join in a second, of all agents: opening and closing one
+	 * is cheap, and telling of it is not. Once as many as there is room
+	 * for. */
+	BERTH_JOINS_PER_S = 1000,
+	BERTH_PAUSE_MS = 20 /* of searching, when these are used up */
 };
 
 enum berth_phase {
@@ -45,6 +51,9 @@ struct lanes {
 	struct berth *berths; /* by place */
 	uint32_t n_detached;
 	uint32_t n_to_search;
+	uint64_t search_at_ns; /* not before */
+	uint32_t search_next;  /* whose turn it is */
+	struct admit joins;
 	uint32_t places; /* ever taken are below this */
 };
 

@@ -13,13 +13,12 @@ _Static_assert((int)OPTIONS_LANES_MAX == (int)LANETABLE_MAX, "one limit");
 enum {
 	DUE_BATCH = 64,
 	/* News in one pass, in portions of LANE_SOURCE_NEWS. */
-	PORTIONS = 8,
-	RECORD_BUSY_MS = 1 /* one that was being written is looked at again */
+	PORTIONS = 8
 };
 
 int
 lanes_new(const struct lanes_options *options, struct stats *stats,
-    struct lanes **ret)
+    uint64_t now_ns, struct lanes **ret)
 {
 	struct lanes *l = calloc(1, sizeof(*l));
 	int r;
@@ -29,6 +28,7 @@ lanes_new(const struct lanes_options *options, struct stats *stats,
 	l->options = *options;
 	l->source = options->source;
 	l->stats = stats;
+	admit_init(&l->joins, BERTH_JOINS_PER_S, options->capacity, now_ns);
 	r = lanetable_new(options->capacity, &l->table);
 	if (r < 0)
 		goto fail;
@@ -250,13 +250,10 @@ look(struct lanes *l, uint32_t slot, const struct pause *pause, uint64_t now_ns)
 	if (!lanetable_view(l->table, slot, &view) || view.due_ns > now_ns)
 		return;
 	l->stats->lane_looks++;
+	/* A record is written to only when its lane is closed or opened. */
 	if (!l->source.read(
-		l->source.ctx, view.id.owner, view.id.index, &reading)) {
-		lanetable_defer(l->table, slot,
-		    u64_add_sat(now_ns, RECORD_BUSY_MS * NS_PER_MS));
-		return;
-	}
-	if (reading.generation != view.id.generation) {
+		l->source.ctx, view.id.owner, view.id.index, &reading) ||
+	    reading.generation != view.id.generation) {
 		berth_lane_leaves(l, slot, now_ns);
 		berth_ask_search(l, view.id.owner);
 		return;
@@ -337,8 +334,6 @@ lanes_next_ns(struct lanes *l, uint64_t now_ns, uint64_t ahead_ns)
 	uint64_t next_ns = lanetable_next_ns(l->table);
 	uint64_t until_ns = u64_add_sat(now_ns, ahead_ns);
 
-	if (l->n_to_search > 0)
-		return now_ns;
 	if (next_ns > now_ns && next_ns <= until_ns) {
 		peek(l, now_ns, until_ns);
 		next_ns = lanetable_next_ns(l->table);
@@ -346,6 +341,8 @@ lanes_next_ns(struct lanes *l, uint64_t now_ns, uint64_t ahead_ns)
 	if (l->n_detached > 0)
 		next_ns = u64_min(
 		    next_ns, u64_add_sat(now_ns, BERTH_DYING_MS * NS_PER_MS));
+	if (l->n_to_search > 0)
+		next_ns = u64_min(next_ns, l->search_at_ns);
 	return next_ns;
 }
 

@@ -51,7 +51,7 @@ struct lanes;
 
 /* stats is borrowed. 0, -EINVAL or -ENOMEM. */
 int lanes_new(const struct lanes_options *options, struct stats *stats,
-    struct lanes **ret);
+    uint64_t now_ns, struct lanes **ret);
 
 /* Gives up all memories. The lives must still be there. Takes NULL. */
 void lanes_free(struct lanes *l);
