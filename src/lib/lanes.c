@@ -345,7 +345,6 @@ varta__lanes_leave(struct varta_agent *agent)
 	drop_memory(l);
 	l->generation = generation;
 	l->retry_delay_ns = 0;
-	agent->attach_at_ns = NS_NEVER;
 }
 
 void

@@ -138,6 +138,31 @@ a_restarted_observer_gets_the_lanes_with_the_next_beat(void **state)
 }
 
 static void
+an_observer_that_comes_back_with_lanes_is_not_kept_waiting(void **state)
+{
+	struct fixture *f = *state;
+	int i;
+
+	/* One without lanes, until the pauses are long. */
+	listen_and_open(f);
+	(void)open_lane(f, "a");
+	for (i = 0; i < 8; i++)
+		assert_int_equal(varta_lanes_attach(f->agent), -ENOENT);
+	assert_int_equal(f->agent->lanes->retry_delay_ns, 640 * NS_PER_MS);
+
+	listener_close(&f->listener);
+	listener_open(&f->listener, f->path);
+	assert_int_equal(beat(f), VARTA_SENT);
+	assert_int_equal(f->agent->lanes->retry_delay_ns, 10 * NS_PER_MS);
+
+	listener_close(&f->listener);
+	listener_open(&f->listener, f->path);
+	watcher_listen(f->path, 8);
+	assert_int_equal(beat(f), VARTA_SENT);
+	watcher_accept();
+}
+
+static void
 a_new_observer_gets_them_though_the_old_one_has_not_hung_up(void **state)
 {
 	struct fixture *f = *state;
@@ -331,6 +356,7 @@ a_path_that_leaves_no_room_for_the_suffix_leaves_lanes_unwatched(void **state)
 	clock_ahead_ns += 10 * NS_PER_S;
 	assert_int_equal(beat(f), VARTA_SENT);
 	assert_int_equal(fault_connect.calls, 0);
+	assert_int_equal(f->agent->attach_at_ns, NS_NEVER);
 	varta_close(f->agent);
 
 	listener_close(&f->listener);
@@ -371,6 +397,7 @@ an_agent_without_lanes_never_looks_for_an_observer_of_lanes(void **state)
 	struct fixture *f = *state;
 
 	watch_and_open(f);
+	assert_int_equal(f->agent->attach_at_ns, NS_NEVER);
 	assert_int_equal(varta_reconnect(f->agent), 0);
 	clock_ahead_ns += NS_PER_S;
 	assert_int_equal(beat(f), VARTA_SENT);
@@ -391,6 +418,8 @@ main(void)
 		LANES_TEST(a_beat_that_is_dropped_attaches_too),
 		LANES_TEST(
 		    a_restarted_observer_gets_the_lanes_with_the_next_beat),
+		LANES_TEST(
+		    an_observer_that_comes_back_with_lanes_is_not_kept_waiting),
 		LANES_TEST(
 		    a_new_observer_gets_them_though_the_old_one_has_not_hung_up),
 		LANES_TEST(

@@ -250,6 +250,8 @@ a_further_lane_fails_and_the_others_go_on(void **state)
 	assert_null(lane);
 	(void)open_lane(f, "b");
 	assert_string_equal(watcher_record(LANE_PAGE_RECORDS)->name, "b");
+	(void)open_lane(f, "c");
+	assert_int_equal(fault_fallocate64.calls, 2); /* each page once */
 	varta_lane_beat(a);
 	assert_int_equal(beats_of(0), 1);
 }

@@ -85,6 +85,9 @@ be_a_child_with_lanes(struct fixture *f, int ready, int end)
 	if (varta_lane_open(f->agent, "other", 500, &lanes[0]) != 0 ||
 	    varta_lane_open(f->agent, "a", 500, &lanes[1]) != 0)
 		_exit(1);
+	varta_lane_close(lanes[0]);
+	if (varta_lane_open(f->agent, "other", 500, &lanes[0]) != 0)
+		_exit(2);
 	varta_lane_beat(lanes[1]);
 	varta_lane_beat(lanes[1]);
 	(void)!write(ready, "", 1);
@@ -112,6 +115,7 @@ a_child_opens_lanes_of_its_own(void **state)
 	child = fork();
 	if (child == 0)
 		be_a_child_with_lanes(f, ready[1], end[0]);
+	(void)close(ready[1]);
 	assert_int_equal(read(ready[0], &(char){ 0 }, 1), 1);
 
 	/* The parent's are as they were. */
@@ -135,7 +139,6 @@ a_child_opens_lanes_of_its_own(void **state)
 	assert_true(watcher_is_left());
 	assert_false(is_open(0) || is_open(1));
 	(void)close(ready[0]);
-	(void)close(ready[1]);
 	(void)close(end[0]);
 	(void)close(end[1]);
 }
@@ -304,6 +307,27 @@ a_child_keeps_nothing_of_its_parents(void **state)
 }
 
 static void
+a_child_hands_over_nothing_of_its_parents(void **state)
+{
+	struct fixture *f = *state;
+	pid_t child;
+
+	watch_and_open(f);
+	(void)open_lane(f, "a");
+	watcher_accept();
+	child = fork();
+	if (child == 0)
+		_exit(varta_reconnect(f->agent) == 0 &&
+			      varta_lanes_attach(f->agent) == 0 &&
+			      beat(f) == VARTA_SENT
+			  ? 0
+			  : 1);
+	assert_int_equal(status_of(child), 0);
+	assert_false(watcher_is_left());
+	assert_false(watcher_accept_now());
+}
+
+static void
 a_grandchild_has_lanes_though_its_parent_never_touched_them(void **state)
 {
 	struct fixture *f = *state;
@@ -351,6 +375,7 @@ main(void)
 		LANES_TEST(
 		    the_end_of_a_parent_is_seen_though_a_child_that_connects_lives_on),
 		LANES_TEST(a_child_keeps_nothing_of_its_parents),
+		LANES_TEST(a_child_hands_over_nothing_of_its_parents),
 		LANES_TEST(
 		    a_grandchild_has_lanes_though_its_parent_never_touched_them),
 	};
