@@ -143,8 +143,8 @@ struct varta_lane;
  * Returns 0, or with *ret_lane untouched: VARTA_ERR_CLOSED (agent is NULL),
  * VARTA_ERR_UNSUPPORTED (another kind of agent, or system),
  * VARTA_ERR_LANE_NAME, VARTA_ERR_LANE_THRESHOLD, -EEXIST (the name is taken),
- * -ENOSPC (1,008 are open), -ENOMEM, or what memfd_create(2) and mmap(2) say
- * (-EMFILE, ...).
+ * -ENOSPC (1,008 are open), -ENOMEM, -EFBIG (RLIMIT_FSIZE is below 64 KiB), or
+ * what memfd_create(2) and mmap(2) say (-EMFILE, ...).
  */
 int varta_lane_open(struct varta_agent *agent, const char *name,
     uint32_t threshold_ms, struct varta_lane **ret_lane);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/util.h"
@@ -26,6 +27,17 @@ enum {
 };
 
 /* Memory. */
+
+/* A process that may not write files of this size would be killed by a signal
+ * for making the memory. */
+static bool
+is_too_large(void)
+{
+	struct rlimit limit;
+
+	return getrlimit(RLIMIT_FSIZE, &limit) == 0 &&
+	       limit.rlim_cur < MEMORY_BYTES;
+}
 
 /* A system may demand the flag, and one before Linux 6.3 does not know it. */
 static int
@@ -60,6 +72,8 @@ make_memory(struct varta__lanes *l)
 	void *memory;
 	int fd, r;
 
+	if (is_too_large())
+		return -EFBIG;
 	fd = create_memory_fd();
 	if (fd < 0)
 		return fd;

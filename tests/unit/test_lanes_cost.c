@@ -6,6 +6,7 @@
 #include <linux/seccomp.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 #include "support/lanes_fixture.h"
@@ -225,6 +226,25 @@ opening_fails_as_its_calls_fail(void **state)
 }
 
 static void
+a_limit_of_file_sizes_is_an_error_and_no_signal(void **state)
+{
+	struct fixture *f = *state;
+	struct varta_lane *lane = NULL;
+	struct rlimit before, low;
+
+	watch_and_open(f);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	low = before;
+	low.rlim_cur = WATCHER_MEMORY_BYTES - 1;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
+	assert_int_equal(varta_lane_open(f->agent, "a", 1000, &lane), -EFBIG);
+	assert_null(lane);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	(void)open_lane(f, "a");
+	watcher_accept();
+}
+
+static void
 a_further_lane_fails_and_the_others_go_on(void **state)
 {
 	struct fixture *f = *state;
@@ -372,6 +392,7 @@ main(void)
 		LANES_TEST(
 		    what_a_beat_touches_lies_in_two_cache_lines_and_a_lane_in_one),
 		LANES_TEST(opening_fails_as_its_calls_fail),
+		LANES_TEST(a_limit_of_file_sizes_is_an_error_and_no_signal),
 		LANES_TEST(a_further_lane_fails_and_the_others_go_on),
 		LANES_TEST(
 		    a_system_that_knows_no_seal_against_execution_has_lanes),
