@@ -27,6 +27,7 @@
  * real one alone, which any thread may read. */
 #ifndef FIXTURE_REAL_CLOCK
 static uint64_t clock_ahead_ns;
+static uint64_t clock_still_ns; /* not 0: in place of the real one */
 static struct fault fault_clock;
 static clockid_t clock_last_id; /* what was read last */
 int __real_clock_gettime(clockid_t id, struct timespec *ts);
@@ -40,8 +41,10 @@ __wrap_clock_gettime(clockid_t id, struct timespec *ts)
 	clock_last_id = id;
 	if (fault_hits(&fault_clock) || __real_clock_gettime(id, ts) < 0)
 		return -1;
-	ns = (uint64_t)ts->tv_sec * NS_PER_S + (uint64_t)ts->tv_nsec +
-	     clock_ahead_ns;
+	ns = (uint64_t)ts->tv_sec * NS_PER_S + (uint64_t)ts->tv_nsec;
+	if (clock_still_ns != 0)
+		ns = clock_still_ns;
+	ns += clock_ahead_ns;
 	ts->tv_sec = (time_t)(ns / NS_PER_S);
 	ts->tv_nsec = (long)(ns % NS_PER_S);
 	return 0;

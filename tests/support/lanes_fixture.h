@@ -217,7 +217,7 @@ lanes_setup(void **state)
 	memset(&watcher, 0, sizeof(watcher));
 	watcher.listen_fd = watcher.fd = watcher.memory_fd = -1;
 #ifndef FIXTURE_REAL_CLOCK
-	clock_ahead_ns = 0;
+	clock_ahead_ns = clock_still_ns = 0;
 	fault_off(&fault_clock);
 #endif
 	return setup(state);
