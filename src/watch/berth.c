@@ -180,6 +180,18 @@ berth_terms(
 	return terms;
 }
 
+struct lane_sample
+berth_sample(const struct lane_reading *reading, uint64_t now_ns)
+{
+	return (struct lane_sample){
+		.mark = reading->mark,
+		.seen_ns = u64_sub_sat(now_ns, reading->age_ns),
+		.beats = reading->beats,
+		.status = reading->status < AGENT_STALLED ? reading->status
+							  : AGENT_CRITICAL,
+	};
+}
+
 /* Series and log lines could not be told apart. */
 static bool
 is_name_taken(const struct lanes *l, uint32_t place, const char *name)
@@ -205,6 +217,7 @@ static void
 add(struct lanes *l, uint32_t place, uint32_t i, uint64_t now_ns)
 {
 	struct lane_reading reading;
+	struct lane_sample sample;
 	struct lane_terms terms;
 	struct lane_view view;
 	struct lane_id id = { .owner = place, .index = i };
@@ -227,6 +240,9 @@ add(struct lanes *l, uint32_t place, uint32_t i, uint64_t now_ns)
 		return;
 	}
 	l->stats->lane_joins++;
+	/* One that has hung since before we came has a whole threshold. */
+	sample = berth_sample(&reading, now_ns);
+	(void)lanetable_note(l->table, slot, &sample, now_ns);
 	(void)lanetable_view(l->table, slot, &view);
 	ev = berth_event(l, EVENT_JOIN, slot, &view, now_ns);
 	berth_emit(l, &ev);

@@ -80,6 +80,10 @@ void berth_give_up(struct lanes *l, uint32_t place, uint64_t now_ns);
 struct lane_terms berth_terms(
     const struct lanes *l, uint32_t place, const struct lane_reading *reading);
 
+/* What a look at its memory has shown. */
+struct lane_sample berth_sample(
+    const struct lane_reading *reading, uint64_t now_ns);
+
 /* An event of a lane, of which view tells. */
 struct event berth_event(const struct lanes *l, enum event_kind kind,
     uint32_t slot, const struct lane_view *view, uint64_t now_ns);

@@ -106,13 +106,7 @@ static void
 note(struct lanes *l, uint32_t slot, const struct lane_reading *reading,
     uint64_t now_ns)
 {
-	const struct lane_sample sample = {
-		.mark = reading->mark,
-		.seen_ns = u64_sub_sat(now_ns, reading->age_ns),
-		.beats = reading->beats,
-		.status = reading->status < AGENT_STALLED ? reading->status
-							  : AGENT_CRITICAL,
-	};
+	const struct lane_sample sample = berth_sample(reading, now_ns);
 	struct lane_view view;
 	struct event ev;
 

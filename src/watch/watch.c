@@ -88,7 +88,9 @@ open_socket(struct watch *w)
 	return 0;
 }
 
-/* Beats matter more than lanes: where there can be none, that is said. */
+/* Beats matter more than lanes: where there can be none, that is said. They
+ * come first, so that an agent that finds the socket of the beats finds theirs.
+ */
 static int
 open_lanes(struct watch *w)
 {
@@ -406,8 +408,8 @@ watch_open(
 {
 	static int (*const steps[])(struct watch * w) = {
 		open_notify,
-		open_socket,
 		open_lanes,
+		open_socket,
 		prepare_http,
 		open_network,
 		open_processes,

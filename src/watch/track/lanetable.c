@@ -6,6 +6,11 @@
 
 #include "base/util.h"
 
+enum {
+	/* Between the reading of a clock and its store, or the look. */
+	CLOCK_SLACK_MS = 20
+};
+
 struct lane {
 	struct lane_id id;
 	uint32_t next; /* of its owner, or of the free ones */
@@ -14,7 +19,8 @@ struct lane {
 	uint64_t joined_ns;
 	uint64_t mark; /* of the last beat that was seen; 0: idle */
 	uint64_t seen_ns;
-	uint64_t hold_ns; /* not due before */
+	uint64_t looked_ns; /* at last */
+	uint64_t hold_ns;   /* not due before */
 	uint64_t beats;
 	uint32_t stalls;
 	uint8_t status;
@@ -129,6 +135,7 @@ lanetable_add(struct lanetable *t, const struct lane_id *id,
 		.token = ++t->last_token,
 		.joined_ns = now_ns,
 		.seen_ns = now_ns,
+		.looked_ns = now_ns,
 		.state = LANETABLE_IDLE,
 		.is_used = true,
 	};
@@ -192,6 +199,20 @@ lanetable_next_ns(struct lanetable *t)
 	return t->next_ns;
 }
 
+/*
+ * When a beat was that has come since the last look. One from the future is one
+ * of now. So is one from long before that look: its process has another clock,
+ * as in a time namespace, and is then found to hang up to a threshold late, but
+ * never early.
+ */
+static uint64_t
+believe(uint64_t seen_ns, uint64_t looked_ns, uint64_t now_ns)
+{
+	if (u64_add_sat(seen_ns, CLOCK_SLACK_MS * NS_PER_MS) < looked_ns)
+		return now_ns;
+	return u64_min(seen_ns, now_ns);
+}
+
 bool
 lanetable_note(struct lanetable *t, uint32_t slot,
     const struct lane_sample *sample, uint64_t now_ns)
@@ -199,7 +220,9 @@ lanetable_note(struct lanetable *t, uint32_t slot,
 	struct lane *l = lane_at(t, slot);
 	bool was_stalled = l->state == LANETABLE_STALLED;
 	bool has_moved = sample->mark != l->mark;
+	uint64_t looked_ns = l->looked_ns;
 
+	l->looked_ns = now_ns;
 	l->beats = sample->beats;
 	l->status = sample->status;
 	if (was_stalled && !has_moved) {
@@ -212,10 +235,9 @@ lanetable_note(struct lanetable *t, uint32_t slot,
 		set_due(t, slot, u64_add_sat(now_ns, l->terms.threshold_ns));
 		return was_stalled;
 	}
-	/* A time from the future is now, and none is before the last. */
 	if (has_moved)
-		l->seen_ns =
-		    u64_max(l->seen_ns, u64_min(sample->seen_ns, now_ns));
+		l->seen_ns = u64_max(
+		    l->seen_ns, believe(sample->seen_ns, looked_ns, now_ns));
 	l->state = LANETABLE_BUSY;
 	set_deadline(t, slot);
 	return was_stalled;
