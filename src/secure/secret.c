@@ -137,6 +137,21 @@ check_use(
 }
 
 int
+secret_parse_keys(const char *text, size_t n, enum secret_use use,
+    struct secret_keys *ret, struct file_fault *fault)
+{
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	r = take_lines(ret, text, n, fault);
+	if (r == 0)
+		r = check_use(ret, use, fault);
+	if (r < 0)
+		sodium_memzero(ret, sizeof(*ret));
+	return r;
+}
+
+int
 secret_read_keys(const char *path, enum secret_use use, struct secret_keys *ret,
     struct file_fault *fault)
 {
@@ -144,22 +159,38 @@ secret_read_keys(const char *path, enum secret_use use, struct secret_keys *ret,
 	ssize_t n;
 	int r;
 
+	sodium_memzero(ret, sizeof(*ret));
 	text = secret_new(SECRET_FILE_MAX + 1);
 	if (text == NULL) {
 		(void)refuse(fault, "no memory for secrets");
 		return -ENOMEM;
 	}
 	n = file_read_secret(path, text, SECRET_FILE_MAX + 1, fault);
-	if (n < 0) {
-		secret_free(text);
-		return (int)n;
-	}
-	memset(ret, 0, sizeof(*ret));
-	r = take_lines(ret, text, (size_t)n, fault);
-	if (r == 0)
-		r = check_use(ret, use, fault);
-	if (r < 0)
-		sodium_memzero(ret, sizeof(*ret));
+	r = n < 0 ? (int)n
+		  : secret_parse_keys(text, (size_t)n, use, ret, fault);
 	secret_free(text);
 	return r;
+}
+
+uint32_t
+secret_fingerprint(const uint8_t key[static SECRET_KEY_BYTES])
+{
+	/* The NUL at the end is part of it. */
+	static const char label[] = "varta-key-fingerprint-v1";
+	crypto_hash_sha256_state hash;
+	uint8_t all[crypto_hash_sha256_BYTES];
+	uint32_t number = 0;
+	size_t i;
+
+	(void)crypto_hash_sha256_init(&hash);
+	(void)crypto_hash_sha256_update(
+	    &hash, (const unsigned char *)label, sizeof(label));
+	(void)crypto_hash_sha256_update(&hash, key, SECRET_KEY_BYTES);
+	(void)crypto_hash_sha256_final(&hash, all);
+	sodium_memzero(&hash, sizeof(hash));
+	/* Written as a number, the digits of the hash in their order. */
+	for (i = 0; i < sizeof(number); i++)
+		number = number << 8 | all[i];
+	/* 0 and 1 stand for other things where keys are numbered. */
+	return number > 1 ? number : number + 2;
 }

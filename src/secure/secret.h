@@ -1,6 +1,6 @@
 /*
- * Secrets: memory for them, where they come from, and the files that hold
- * keys.
+ * Secrets: memory for them, where they come from, the files that hold keys,
+ * and the number by which a key is told from others.
  *
  * The memory lies between pages that end an overrun, is left out of cores, and
  * is kept out of swap where RLIMIT_MEMLOCK permits. The child of a fork has a
@@ -54,9 +54,22 @@ struct secret_keys {
 /*
  * Read a key file, by the rules of file_read_secret(). ret must lie in memory
  * of secret_new(). 0, or an error of file_read_secret(), -ENOMEM, or
- * VARTA_ERR_KEY; fault then has the reason, and never a part of the file.
+ * VARTA_ERR_KEY; fault then has the reason, and never a part of the file. ret
+ * holds no key after an error.
  */
 int secret_read_keys(const char *path, enum secret_use use,
     struct secret_keys *ret, struct file_fault *fault);
+
+/* The same for n bytes of text that have been read. 0 or VARTA_ERR_KEY. */
+int secret_parse_keys(const char *text, size_t n, enum secret_use use,
+    struct secret_keys *ret, struct file_fault *fault);
+
+/*
+ * The fingerprint of a key: a number that stays the same for the same key,
+ * whatever it is used for, and gives nothing of it away. It is above 1 and
+ * written with eight hexadecimal digits. Two keys have the same one by chance
+ * of 1 in 2^32.
+ */
+uint32_t secret_fingerprint(const uint8_t key[static SECRET_KEY_BYTES]);
 
 #endif

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -13,7 +14,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <sodium.h>
 #include <varta/varta.h>
 
 #include "base/fd.h"
@@ -26,9 +26,7 @@
 
 #define WHO "varta key"
 
-/* Bytes of a fingerprint: enough to tell keys apart, too few to be taken for
- * a key. */
-enum { FINGERPRINT_BYTES = 8, PID_LOWEST = 2 };
+enum { PID_LOWEST = 2 };
 
 enum {
 	OPT_OUT,
@@ -205,25 +203,6 @@ print_use(const struct secret_keys *keys)
 		puts(": ok");
 }
 
-static void
-print_fingerprint(const uint8_t *key)
-{
-	/* The NUL at the end is part of it. */
-	static const char label[] = "varta-key-fingerprint-v1";
-	crypto_hash_sha256_state hash;
-	uint8_t all[crypto_hash_sha256_BYTES];
-	char hex[2 * FINGERPRINT_BYTES + 1];
-
-	(void)crypto_hash_sha256_init(&hash);
-	(void)crypto_hash_sha256_update(
-	    &hash, (const unsigned char *)label, sizeof(label));
-	(void)crypto_hash_sha256_update(&hash, key, SECRET_KEY_BYTES);
-	(void)crypto_hash_sha256_final(&hash, all);
-	sodium_memzero(&hash, sizeof(hash));
-	text_bytes_to_hex(all, FINGERPRINT_BYTES, hex);
-	fputs(hex, stdout);
-}
-
 static enum tool_exit
 check(const struct request *rq)
 {
@@ -266,8 +245,8 @@ fingerprint(const struct request *rq)
 			continue;
 		}
 		for (k = 0; k < keys->n_keys; k++) {
-			print_fingerprint(keys->keys[k]);
-			fputs("  ", stdout);
+			printf("%08" PRIx32 "  ",
+			    secret_fingerprint(keys->keys[k]));
 			print_name(rq->files[i]);
 			putchar('\n');
 		}

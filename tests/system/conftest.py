@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import support
+from sealing import Sealed
 
 LIMIT_S = 60
 
@@ -92,3 +93,11 @@ def agent():
             return stack.enter_context(support.Agent(address, **settings))
 
         yield start
+
+
+@pytest.fixture
+def sealed(folder, observer):
+    """An observer of sealed beats, not started yet, and a socket to it."""
+    made = Sealed(folder, observer)
+    yield made
+    made.close()

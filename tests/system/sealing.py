@@ -6,12 +6,14 @@ import contextlib
 import hashlib
 import os
 import re
+import signal
 import socket
 import struct
 
 import opening
 from agents import CRITICAL, NONCE_TERMINAL, OK, Frame
-from processes import wait_for
+from support import wait_for, write_secret
+from watching import HOUR_MS, METRICS, wait_metric
 
 
 def iv_prefix(salt, index):
@@ -102,3 +104,79 @@ def udp_socket(address):
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
         sock.connect(address)
         yield sock
+
+
+KEY, KEY_TEXT = hex_key(1)
+OTHER_KEY, OTHER_TEXT = hex_key(2)
+MASTER, MASTER_TEXT = hex_key(3)
+
+DECRYPT = "varta_frame_decrypt_failures_total"
+REPLAY = "varta_secure_replay_refused_total"
+ATTEMPTS = "varta_secure_aead_attempts_total"
+
+
+class Sealed:
+    """An observer with keys and a folder for its state, and a socket to it."""
+
+    def __init__(self, folder, observer):
+        self.folder = folder
+        self._observer = observer
+        self.key = write_secret(folder / "key", KEY_TEXT)
+        self.accepted = write_secret(folder / "accepted", OTHER_TEXT)
+        self.master = write_secret(folder / "master", MASTER_TEXT)
+        self.state = folder / "state"
+        self.state.mkdir(mode=0o700)
+        self.socket = None
+
+    def start(self, *options, keys=("key", "master"), state=True, **settings):
+        files = {
+            "key": ["--key-file", self.key],
+            "accepted": ["--accepted-key-file", self.accepted],
+            "master": ["--master-key-file", self.master],
+        }
+        options = ["--udp-port=0", "--max-beat-rate=0", *METRICS, *options]
+        for name in keys:
+            options += files[name]
+        if state:
+            options += ["--state-dir", self.state]
+        settings.setdefault("threshold_ms", HOUR_MS)
+        self.watch = self._observer(*options, **settings)
+        self.connect()
+        return self.watch
+
+    def connect(self):
+        """From another address than before."""
+        self.close()
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.connect(udp_address(self.watch))
+
+    def restart(self, number=signal.SIGTERM):
+        self.watch.stop(number)
+        self.watch.restart()
+        self.connect()
+
+    def send(self, *datagrams):
+        for datagram in datagrams:
+            self.socket.send(datagram)
+
+    def offer(self, *datagrams):
+        """Send, wait until all were looked at, and say how many beats were
+        taken. No more at once than the kernel holds."""
+        metrics = self.watch.metrics()
+        before = metrics.value("varta_beats_all_total")
+        seen = metrics.value("varta_datagrams_total")
+        for i in range(0, len(datagrams), 100):
+            part = datagrams[i : i + 100]
+            self.send(*part)
+            seen += len(part)
+            metrics = wait_metric(self.watch, "varta_datagrams_total", seen)
+        return int(metrics.value("varta_beats_all_total") - before)
+
+    def close(self):
+        if self.socket is not None:
+            self.socket.close()
+
+    def reload(self):
+        self.watch.process.send_signal(signal.SIGHUP)
+        self.watch.wait_notice("RELOADING=1")
+        self.watch.wait_notice("READY=1")

@@ -32,7 +32,7 @@ def key(*words, folder=None, **settings):
 
 
 def fingerprint_of(text):
-    return hashlib.sha256(LABEL + bytes.fromhex(text)).hexdigest()[:16]
+    return hashlib.sha256(LABEL + bytes.fromhex(text)).hexdigest()[:8]
 
 
 def derived(master, pid):

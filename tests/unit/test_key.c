@@ -198,6 +198,31 @@ a_file_is_taken_up_to_its_limit(void **state)
 	assert_string_equal(s->fault.text, "larger than 8192 bytes");
 }
 
+/* At its ends as well, where blanks may stand. */
+static void
+a_nul_byte_is_no_blank(void **state)
+{
+	struct scene *s = *state;
+
+	assert_int_equal(
+	    read_bytes(s, KEY_A "\n", 66, SECRET_ANY), VARTA_ERR_KEY);
+	assert_int_equal(
+	    read_bytes(s, "\0" KEY_A, 65, SECRET_ANY), VARTA_ERR_KEY);
+	assert_int_equal(
+	    read_bytes(s, KEY_A "\0", 65, SECRET_MASTER), VARTA_ERR_KEY);
+}
+
+/* The first digits of a hash of the key under a label of its own. */
+static void
+a_fingerprint_tells_keys_apart(void **state)
+{
+	struct scene *s = *state;
+
+	assert_int_equal(read_text(s, KEY_A "\n" KEY_B, SECRET_ANY), 0);
+	assert_int_equal(secret_fingerprint(s->keys->keys[0]), 0x138ea790);
+	assert_int_equal(secret_fingerprint(s->keys->keys[1]), 0xbd4e4895);
+}
+
 static void
 the_rules_of_secret_files_hold(void **state)
 {
@@ -279,6 +304,8 @@ main(void)
 		TEST(a_stray_character_anywhere_is_refused),
 		TEST(as_many_keys_as_an_observer_takes_and_no_more),
 		TEST(a_file_is_taken_up_to_its_limit),
+		TEST(a_nul_byte_is_no_blank),
+		TEST(a_fingerprint_tells_keys_apart),
 		TEST(the_rules_of_secret_files_hold),
 		TEST(calls_that_fail_are_told),
 		TEST(fresh_bytes_are_never_the_same),

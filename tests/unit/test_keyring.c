@@ -20,6 +20,7 @@
 
 #include "base/util.h"
 #include "secure/hkdf.h"
+#include "secure/secret.h"
 #include "support/fault.h"
 #include "support/json.h"
 #include "support/tmpdir.h"
@@ -203,7 +204,7 @@ eight_shared_keys_and_no_more(void **state)
 	keyring_free(k);
 	refuses(&(struct keyring_files){ .key = put(*state, "k", hex_a),
 		    .accepted = put(*state, "a", text) },
-	    -EINVAL, "line 8: more than 8 shared keys");
+	    -EINVAL, "8 keys, with the one of --key-file more than 8");
 }
 
 static void
@@ -233,11 +234,11 @@ refuses_what_is_no_key(void **state)
 		    -EINVAL, "64 hexadecimal digits");
 	}
 	refuses(&(struct keyring_files){ .key = put(t, "k", "\n# none\n") },
-	    -EINVAL, "has 0 keys, must have exactly one");
+	    -EINVAL, "no key in it");
 	refuses(&(struct keyring_files){ .accepted = put(t, "a", "") }, -EINVAL,
-	    "has no key");
+	    "no key in it");
 	refuses(&(struct keyring_files){ .master = put(t, "m", "# a\n") },
-	    -EINVAL, "nothing else");
+	    -EINVAL, "no key in it");
 }
 
 static void
@@ -247,7 +248,12 @@ the_key_file_has_exactly_one(void **state)
 
 	(void)snprintf(text, sizeof(text), "%s\n%s\n", hex_a, hex_b);
 	refuses(&(struct keyring_files){ .key = put(*state, "k", text) },
-	    -EINVAL, "has 2 keys");
+	    -EINVAL, "2 keys, need one");
+	refuses(&(struct keyring_files){ .master = put(*state, "m", text) },
+	    -EINVAL, "2 keys, need one");
+	(void)snprintf(text, sizeof(text), "# ours\n%s\n", hex_a);
+	refuses(&(struct keyring_files){ .master = put(*state, "m", text) },
+	    -EINVAL, "no comments");
 }
 
 static void
@@ -361,7 +367,9 @@ a_source_stands_for_a_key_whatever_its_file(void **state)
 	assert_int_equal(keyring_sources(k, one), 2);
 	assert_int_equal(keyring_sources(l, other), 2);
 	assert_int_equal(one[0], other[1]);
-	assert_int_not_equal(one[0], one[1]); /* the same key, another use */
+	assert_int_equal(one[0], one[1]); /* the same key, another use */
+	assert_int_equal(one[0], secret_fingerprint(key_a));
+	assert_int_equal(other[0], secret_fingerprint(key_b));
 	assert_int_not_equal(other[0], other[1]);
 	a_frame(PID, plain);
 	seal_shared(key_a, &iv, plain, wire);

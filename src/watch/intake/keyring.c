@@ -1,27 +1,33 @@
 #include "watch/intake/keyring.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include <sodium.h>
 
+#include <varta/error.h>
+
 #include "base/bytes.h"
-#include "base/file.h"
-#include "base/text.h"
 #include "base/util.h"
 #include "secure/hkdf.h"
+#include "secure/secret.h"
 
 enum {
 	WAYS = 4, /* places that a pid may have among the derived keys */
 	SETS = KEYRING_AGENTS / WAYS,
 	PID_AT = 4, /* in a frame */
 	IV_BYTES = 12,
-	TAGGED_BYTES = SEAL_PLAIN_BYTES + 16
+	TAGGED_BYTES = SEAL_PLAIN_BYTES + 16,
+	ONCE_BYTES = crypto_onetimeauth_poly1305_KEYBYTES
 };
 
-static const char white[] = " \t\r\n";
+_Static_assert((int)KEYRING_SHARED_MAX == (int)SECRET_FILE_KEYS, "one limit");
+_Static_assert((int)KEYRING_KEY_BYTES == (int)SECRET_KEY_BYTES, "one length");
+
+static const char no_memory[] = "key files: out of memory that can be guarded";
 
 /* A derived key; pid 0 is none. */
 struct agent {
@@ -40,7 +46,6 @@ struct keyring {
 	uint8_t master[KEYRING_KEY_BYTES];
 	uint8_t next_way[SETS]; /* whose turn it is to give way */
 	struct agent agents[SETS][WAYS];
-	char text[KEYRING_FILE_BYTES];
 };
 
 static int fault_set(struct keyring_fault *fault, int r, const char *format,
@@ -57,153 +62,77 @@ fault_set(struct keyring_fault *fault, int r, const char *format, ...)
 	return r;
 }
 
-/* The line without white space at its ends. */
-static char *
-trim(char *line, size_t *len)
-{
-	while (*len > 0 && strchr(white, line[*len - 1]) != NULL)
-		--*len;
-	while (*len > 0 && strchr(white, *line) != NULL) {
-		line++;
-		--*len;
-	}
-	return line;
-}
-
-int
-keyring_parse_shared(char *text, size_t len, uint8_t (*keys)[KEYRING_KEY_BYTES],
-    size_t max, size_t *n, char *why, size_t size)
-{
-	size_t at = 0, number = 0;
-
-	while (at < len) {
-		const char *end = memchr(text + at, '\n', len - at);
-		size_t n_line =
-		    end != NULL ? (size_t)(end - text) - at : len - at;
-		char *line = text + at;
-
-		at += n_line + (end != NULL);
-		number++;
-		line = trim(line, &n_line);
-		if (n_line == 0 || *line == '#')
-			continue;
-		if (*n == max) {
-			(void)snprintf(why, size,
-			    "line %zu: more than %zu shared keys in all",
-			    number, (size_t)KEYRING_SHARED_MAX);
-			return -EINVAL;
-		}
-		if (text_hex_to_bytes(
-			line, n_line, keys[*n], KEYRING_KEY_BYTES) < 0) {
-			(void)snprintf(why, size,
-			    "line %zu: must be a key of 64 hexadecimal digits",
-			    number);
-			return -EINVAL;
-		}
-		++*n;
-	}
-	return 0;
-}
-
-/* The text of a file, in the guarded block. Length or -errno. */
-static ssize_t
-read_text(struct keyring *k, const char *option, const char *path,
-    struct keyring_fault *fault)
+/* The keys of a file. They stay in read until the next one. */
+static int
+read_file(struct secret_keys *read, const char *option, const char *path,
+    enum secret_use use, struct keyring_fault *fault)
 {
 	struct file_fault reason;
-	ssize_t len = file_read_secret(path, k->text, sizeof(k->text), &reason);
+	int r = secret_read_keys(path, use, read, &reason);
 
-	if (len < 0)
-		(void)fault_set(fault, (int)len, "%s: file '%s': %s", option,
-		    path, reason.text);
-	return len;
+	if (r == 0)
+		return 0;
+	return fault_set(fault, r == VARTA_ERR_KEY ? -EINVAL : r,
+	    "%s: file '%s': %s", option, path, reason.text);
 }
 
 /* Add the shared keys of a file. */
 static int
-read_shared(struct keyring *k, const char *option, const char *path,
-    struct keyring_fault *fault)
+read_shared(struct keyring *k, struct secret_keys *read, const char *option,
+    const char *path, enum secret_use use, struct keyring_fault *fault)
 {
-	char why[96];
-	ssize_t len;
 	int r;
 
 	if (path == NULL)
 		return 0;
-	len = read_text(k, option, path, fault);
-	if (len < 0)
-		return (int)len;
-	r = keyring_parse_shared(k->text, (size_t)len, k->shared,
-	    KEYRING_SHARED_MAX, &k->n_shared, why, sizeof(why));
-	sodium_memzero(k->text, sizeof(k->text));
+	r = read_file(read, option, path, use, fault);
 	if (r < 0)
-		return fault_set(
-		    fault, r, "%s: file '%s': %s", option, path, why);
+		return r;
+	if (read->n_keys > KEYRING_SHARED_MAX - k->n_shared)
+		return fault_set(fault, -EINVAL,
+		    "%s: file '%s': %zu keys, with the one of --key-file more "
+		    "than %d",
+		    option, path, read->n_keys, KEYRING_SHARED_MAX);
+	memcpy(k->shared[k->n_shared], read->keys,
+	    read->n_keys * sizeof(read->keys[0]));
+	k->n_shared += read->n_keys;
 	return 0;
 }
 
 static int
-read_key(struct keyring *k, const char *path, struct keyring_fault *fault)
+read_master(struct keyring *k, struct secret_keys *read, const char *path,
+    struct keyring_fault *fault)
 {
-	int r = read_shared(k, "--key-file", path, fault);
-
-	if (r < 0 || path == NULL || k->n_shared == 1)
-		return r;
-	return fault_set(fault, -EINVAL,
-	    "--key-file: file '%s': has %zu keys, must have exactly one", path,
-	    k->n_shared);
-}
-
-static int
-read_accepted(struct keyring *k, const char *path, struct keyring_fault *fault)
-{
-	size_t before = k->n_shared;
-	int r = read_shared(k, "--accepted-key-file", path, fault);
-
-	if (r < 0 || path == NULL || k->n_shared > before)
-		return r;
-	return fault_set(
-	    fault, -EINVAL, "--accepted-key-file: file '%s': has no key", path);
-}
-
-static int
-read_master(struct keyring *k, const char *path, struct keyring_fault *fault)
-{
-	ssize_t len;
-	size_t n;
-	char *text;
 	int r;
 
 	if (path == NULL)
 		return 0;
-	len = read_text(k, "--master-key-file", path, fault);
-	if (len < 0)
-		return (int)len;
-	n = (size_t)len;
-	text = trim(k->text, &n);
-	r = text_hex_to_bytes(text, n, k->master, sizeof(k->master));
-	sodium_memzero(k->text, sizeof(k->text));
+	r = read_file(read, "--master-key-file", path, SECRET_MASTER, fault);
 	if (r < 0)
-		return fault_set(fault, -EINVAL,
-		    "--master-key-file: file '%s': must hold 64 hexadecimal "
-		    "digits and nothing else",
-		    path);
+		return r;
+	memcpy(k->master, read->keys[0], sizeof(k->master));
 	k->has_master = true;
 	return 0;
 }
 
-/* A number that names a key and gives nothing of it away. 0 and 1 are the
- * sources of this host and of frames without a key. */
-static uint32_t
-source_of(const uint8_t key[KEYRING_KEY_BYTES], const char *kind)
+static int
+read_all(struct keyring *k, const struct keyring_files *files,
+    struct keyring_fault *fault)
 {
-	uint8_t hash[crypto_generichash_BYTES_MIN];
-	uint32_t source;
+	struct secret_keys *read = secret_new(sizeof(*read));
+	int r;
 
-	(void)crypto_generichash(hash, sizeof(hash), (const uint8_t *)kind,
-	    strlen(kind), key, KEYRING_KEY_BYTES);
-	source = load_le32(hash);
-	return source > 1 ? source : source + 2;
+	if (read == NULL)
+		return fault_set(fault, -ENOMEM, no_memory);
+	r = read_shared(
+	    k, read, "--key-file", files->key, SECRET_SHARED, fault);
+	if (r == 0)
+		r = read_shared(k, read, "--accepted-key-file", files->accepted,
+		    SECRET_ANY, fault);
+	if (r == 0)
+		r = read_master(k, read, files->master, fault);
+	secret_free(read);
+	return r;
 }
 
 static bool
@@ -231,26 +160,29 @@ drop_doubles(struct keyring *k)
 	}
 }
 
-/* The numbers of the keys. Two keys with the same one, which is chance of one
- * in 10^8, could not be told apart. */
+/*
+ * The numbers of the keys. Two keys with the same one, which is chance of one
+ * in 10^8, could not be told apart. One key that is a shared and the master key
+ * has one number: who holds it may beat in both ways.
+ */
 static int
 name_keys(struct keyring *k, struct keyring_fault *fault)
 {
 	uint32_t all[KEYRING_KEYS_MAX];
-	size_t n;
+	size_t n, n_named;
 
 	for (size_t i = 0; i < k->n_shared; i++)
-		k->shared_sources[i] =
-		    source_of(k->shared[i], "varta shared key");
+		k->shared_sources[i] = secret_fingerprint(k->shared[i]);
 	if (k->has_master)
-		k->master_source = source_of(k->master, "varta master key");
+		k->master_source = secret_fingerprint(k->master);
 	n = keyring_sources(k, all);
-	for (size_t i = 1; i < n; i++)
+	n_named = k->has_master && is_known(k, k->master) ? n - 1 : n;
+	for (size_t i = 1; i < n_named; i++)
 		for (size_t j = 0; j < i; j++)
 			if (all[i] == all[j])
 				return fault_set(fault, -EINVAL,
 				    "key files: two keys have the same number "
-				    "%08x; make another key",
+				    "%08" PRIx32 "; make another key",
 				    all[i]);
 	return 0;
 }
@@ -262,21 +194,15 @@ keyring_new(const struct keyring_files *files, struct keyring **ret,
 	struct keyring *k;
 	int r;
 
-	if (sodium_init() < 0)
+	if (secret_init() < 0)
 		return fault_set(
 		    fault, -ENOSYS, "key files: libsodium cannot be used");
-	k = sodium_malloc(sizeof(*k));
+	k = secret_new(sizeof(*k));
 	if (k == NULL)
-		return fault_set(fault, -ENOMEM,
-		    "key files: out of memory that can be guarded");
-	memset(k, 0, sizeof(*k));
-	/* sodium_malloc() has tried, and does not tell. */
+		return fault_set(fault, -ENOMEM, no_memory);
+	/* secret_new() has tried, and does not tell. */
 	k->is_locked = sodium_mlock(k, sizeof(*k)) == 0;
-	r = read_key(k, files->key, fault);
-	if (r == 0)
-		r = read_accepted(k, files->accepted, fault);
-	if (r == 0)
-		r = read_master(k, files->master, fault);
+	r = read_all(k, files, fault);
 	if (r == 0) {
 		drop_doubles(k);
 		r = name_keys(k, fault);
@@ -293,7 +219,7 @@ void
 keyring_free(struct keyring *k)
 {
 	/* Wipes before it gives back; takes NULL. */
-	sodium_free(k);
+	secret_free(k);
 }
 
 bool
@@ -328,15 +254,14 @@ keyring_sources(const struct keyring *k, uint32_t ret[static KEYRING_KEYS_MAX])
 /*
  * Whether the tag of a frame is that of key, at four fifths of the cost of
  * trying to open it: RFC 8439, section 2.8, with nothing authenticated in the
- * clear. sealed is the ciphertext and the two lengths behind it.
+ * clear. sealed is the ciphertext and the two lengths behind it; once is room
+ * for the key that authenticates, which the caller wipes.
  */
 static bool
 has_tag(const uint8_t key[KEYRING_KEY_BYTES], const uint8_t *wire,
-    const uint8_t sealed[TAGGED_BYTES])
+    const uint8_t sealed[TAGGED_BYTES], uint8_t once[ONCE_BYTES])
 {
-	uint8_t once[crypto_onetimeauth_poly1305_KEYBYTES];
-
-	(void)crypto_stream_chacha20_ietf(once, sizeof(once), wire, key);
+	(void)crypto_stream_chacha20_ietf(once, ONCE_BYTES, wire, key);
 	return crypto_onetimeauth_poly1305_verify(
 		   wire + IV_BYTES + SEAL_PLAIN_BYTES, sealed, TAGGED_BYTES,
 		   once) == 0;
@@ -348,7 +273,7 @@ static void
 choose_shared(const struct keyring *k, const uint8_t *wire,
     uint8_t key[KEYRING_KEY_BYTES], uint32_t *ret_source)
 {
-	uint8_t sealed[TAGGED_BYTES];
+	uint8_t sealed[TAGGED_BYTES], once[ONCE_BYTES];
 
 	memcpy(sealed, wire + IV_BYTES, SEAL_PLAIN_BYTES);
 	store_le64(sealed + SEAL_PLAIN_BYTES, 0);
@@ -356,13 +281,14 @@ choose_shared(const struct keyring *k, const uint8_t *wire,
 	memset(key, 0, KEYRING_KEY_BYTES);
 	*ret_source = 0;
 	for (size_t i = 0; i < k->n_shared; i++) {
-		uint32_t fits = has_tag(k->shared[i], wire, sealed);
+		uint32_t fits = has_tag(k->shared[i], wire, sealed, once);
 		uint8_t mask = (uint8_t)-fits;
 
 		*ret_source |= k->shared_sources[i] & -fits;
 		for (size_t j = 0; j < KEYRING_KEY_BYTES; j++)
 			key[j] |= k->shared[i][j] & mask;
 	}
+	sodium_memzero(once, sizeof(once));
 }
 
 static bool

@@ -5,8 +5,8 @@
  * bytes; the master key opens frames of 64 bytes, by a key that is derived for
  * the pid in front. No frame is tried with a key of the other kind.
  *
- * All secrets of a ring lie in one locked, guarded block that is wiped at the
- * end: keys, derived keys and the text of the files while it is read.
+ * All secrets of a ring, derived keys as well, lie in one locked, guarded block
+ * that is wiped at the end. Files are read by secret.h.
  *
  * The time that opening takes does not tell which shared key fits: all of them
  * are always tried, whatever came of the ones before. It does tell whether any
@@ -26,8 +26,7 @@ enum {
 	KEYRING_SHARED_MAX = 8,
 	KEYRING_KEYS_MAX = KEYRING_SHARED_MAX + 1,
 	KEYRING_KEY_BYTES = 32,
-	KEYRING_FILE_BYTES = 8192, /* of one key file, at most */
-	KEYRING_AGENTS = 1024      /* derived keys kept */
+	KEYRING_AGENTS = 1024 /* derived keys kept */
 };
 
 struct keyring;
@@ -63,9 +62,8 @@ size_t keyring_shared_count(const struct keyring *k);
 bool keyring_has_master(const struct keyring *k);
 
 /*
- * The sources of the ring: a number for each key that says nothing about the
- * key, stays the same for the same key over reloads and restarts, and is
- * above 1. Shared keys first. Returns how many were written.
+ * The sources of the ring: secret_fingerprint() of each key, shared keys first.
+ * Returns how many were written.
  */
 size_t keyring_sources(
     const struct keyring *k, uint32_t ret[static KEYRING_KEYS_MAX]);
@@ -85,17 +83,5 @@ struct keyring_opened {
  */
 bool keyring_open(struct keyring *k, const uint8_t *wire, size_t len,
     struct keyring_opened *ret);
-
-/*
- * Parse the text of a file with shared keys: one key of 64 hexadecimal digits
- * a line, white space around it; empty lines and those that begin with '#' are
- * passed over. Adds to *n keys, of max at most. text is NUL-ended and is
- * changed.
- *
- * 0, or -EINVAL with the reason and its line in why (size bytes).
- */
-int keyring_parse_shared(char *text, size_t len,
-    uint8_t (*keys)[KEYRING_KEY_BYTES], size_t max, size_t *n, char *why,
-    size_t size);
 
 #endif

@@ -1,0 +1,159 @@
+"""Keys of sealed beats: which files are taken, what changes while running, and
+by which words a key is known."""
+
+import os
+import subprocess
+
+import pytest
+
+import support
+from sealing import (
+    DECRYPT,
+    KEY,
+    KEY_TEXT,
+    MASTER,
+    MASTER_TEXT,
+    OTHER_KEY,
+    OTHER_TEXT,
+    Session,
+    hex_key,
+)
+from support import VARTA
+from watching import run_watch
+
+PID = 4242
+
+
+
+def test_keys_change_while_running(sealed):
+    watch = sealed.start()
+    one, other = Session(KEY, PID), Session(OTHER_KEY, PID)
+    both = Session(MASTER, PID, master=True)
+    first = one.frames(3)
+    assert sealed.offer(*first, both.frame()) == 4
+    assert sealed.offer(other.frame()) == 0
+
+    support.write_secret(sealed.key, OTHER_TEXT)
+    sealed.reload()
+    assert sealed.offer(one.frame()) == 0
+    assert sealed.offer(*other.frames(2)) == 2
+    # The session of the key that stayed goes on.
+    assert sealed.offer(both.frame()) == 1
+
+    # And back: what was taken is known.
+    support.write_secret(sealed.key, KEY_TEXT)
+    sealed.reload()
+    assert sealed.offer(*first) == 0
+    assert sealed.offer(one.frame()) == 1
+    assert not watch.events("stall")
+
+
+def test_files_that_are_not_good_leave_the_keys_as_they_were(sealed):
+    watch = sealed.start()
+    session = Session(KEY, PID)
+    for spoil in ("", "# none\n", "00" * 31, KEY_TEXT * 2):
+        support.write_secret(sealed.key, spoil)
+        sealed.reload()
+        assert sealed.offer(session.frame()) == 1
+    os.chmod(support.write_secret(sealed.key, OTHER_TEXT), 0o640)
+    sealed.reload()
+    assert sealed.offer(session.frame()) == 1
+    assert watch.log().count("configuration not read again") == 5
+
+
+@pytest.mark.parametrize(
+    "flag, text, word",
+    [
+        ("--key-file", "", "no key in it"),
+        ("--key-file", KEY_TEXT + OTHER_TEXT, "2 keys, need one"),
+        ("--key-file", "xyz", "line 1"),
+        ("--accepted-key-file", "\n# no\n", "no key in it"),
+        ("--accepted-key-file", KEY_TEXT + "0\n", "line 2"),
+        (
+            "--accepted-key-file",
+            "".join(hex_key(n)[1] for n in range(9)),
+            "line 9: more keys",
+        ),
+        ("--master-key-file", "# no\n" + KEY_TEXT, "no comments"),
+        ("--master-key-file", KEY_TEXT + OTHER_TEXT, "need one"),
+    ],
+)
+def test_key_files_that_are_not_good_are_refused_at_the_start(
+    folder, flag, text, word
+):
+    path = support.write_secret(folder / "k", text)
+    command = ["--socket", folder / "s", "--threshold-ms", "1000"]
+    command += ["--udp-port=0", flag, path]
+    for check in ([], ["--check"]):
+        code, out, err = run_watch(*command, *check)
+        assert (code, out) == (1, "")
+        assert f"{flag}: file '{path}': " in err and word in err
+        assert KEY_TEXT[:16] not in err
+        assert not (folder / "s").exists()
+
+
+
+
+# ---- what a key is called -------------------------------------------------
+
+
+def fingerprint(path):
+    """As the tool says it, of the only key in a file."""
+    done = subprocess.run(
+        [VARTA, "key", "fingerprint", path],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    [word] = done.stdout.replace(f"  {path}\n", "\n").split()
+    return word
+
+
+def test_tool_log_and_metrics_have_one_word_for_a_key(sealed, agent):
+    watch = sealed.start(keys=["key", "accepted", "master"])
+    files = {"shared": sealed.key, "more": sealed.accepted}
+    files["master"] = sealed.master
+    words = {kind: fingerprint(path) for kind, path in files.items()}
+    assert len(set(words.values())) == 3
+    said = "shared {shared}, shared {more}, master {master}\n"
+    assert "keys of sealed beats: " + said.format(**words) in watch.log()
+
+    for session in (
+        Session(KEY, PID),
+        Session(OTHER_KEY, PID),
+        Session(MASTER, PID, master=True),
+    ):
+        assert sealed.offer(*session.frames(2)) == 2
+    metrics = watch.metrics()
+    for word in words.values():
+        labels = {"pid": PID, "source": word}
+        assert metrics.value("varta_beats_total", **labels) == 2
+
+    # Another file with the same key, and another use of it.
+    support.write_secret(sealed.accepted, "# ours\n" + MASTER_TEXT.upper())
+    sealed.reload()
+    words["more"] = fingerprint(sealed.accepted)
+    assert words["more"] == words["master"]
+    assert "keys of sealed beats: " + said.format(**words) in watch.log()
+
+
+def test_one_key_may_be_a_shared_and_the_master_key(sealed):
+    support.write_secret(sealed.master, KEY_TEXT)
+    watch = sealed.start()
+    shared = Session(KEY, PID).frames(3)
+    mastered = Session(KEY, PID, master=True).frames(3)
+    assert sealed.offer(*shared) == 3
+    assert sealed.offer(*mastered) == 3
+    assert sealed.offer(*shared, *mastered) == 0
+    assert watch.metrics().value(DECRYPT) == 0
+
+
+def test_a_key_file_with_a_stray_nul_is_refused(folder):
+    path = support.write_secret(folder / "k", KEY_TEXT + "\0\n")
+    for flag in ("--key-file", "--accepted-key-file", "--master-key-file"):
+        code, _, err = run_watch(
+            "--socket", folder / "s", "--threshold-ms=1000", "--udp-port=0",
+            flag, path, "--check",
+        )  # fmt: skip
+        assert code == 1
+        assert f"{flag}: file '{path}': line 2: not 64 hexadecimal" in err
