@@ -193,10 +193,10 @@ retry_places(struct replay_store *s)
 static void
 retry(struct replay_store *s, uint64_t now_ns)
 {
-	int r = retry_sessions(s);
+	int r = retry_places(s);
 
 	if (r == 1)
-		r = retry_places(s);
+		r = retry_sessions(s);
 	if (r < 0) {
 		fail(s, r, now_ns);
 	} else if (r == 1) {
@@ -227,16 +227,20 @@ void
 replay_store_save(struct replay_store *s, uint64_t now_ns)
 {
 	const struct replay_notes *notes = replay_notes(s->replay);
-	int r = save_sessions(s, notes->sessions, notes->n_sessions);
 	bool is_due = notes->n_places > 0 &&
 		      now_ns - s->asked_ns > REPLAY_STORE_SYNC_S * NS_PER_S;
+	int e, r = 0;
 
+	/* Places first. A session that is remembered and open at no place is
+	 * over: whoever lives in it would not be heard any more. */
 	for (size_t i = 0; i < notes->n_places; i++) {
-		int e = save_place(s, notes->places[i], false);
-
+		e = save_place(s, notes->places[i], false);
 		if (e < 0)
 			r = e;
 	}
+	e = save_sessions(s, notes->sessions, notes->n_sessions);
+	if (e < 0)
+		r = e;
 	if (r == 0 && (notes->n_sessions > 0 || is_due)) {
 		s->asked_ns = now_ns;
 		syncer_ask(s->syncer);
@@ -253,17 +257,19 @@ replay_store_save(struct replay_store *s, uint64_t now_ns)
 static void
 save_last(struct replay_store *s)
 {
-	int r, e;
+	int e, r = 0;
 
-	s->retry_session = 0;
-	do
-		r = retry_sessions(s);
-	while (r == 0);
 	for (uint32_t i = 0; i < replay_places(s->replay); i++) {
 		e = save_place(s, i, true);
 		if (e < 0)
 			r = e;
 	}
+	s->retry_session = 0;
+	do
+		e = retry_sessions(s);
+	while (e == 0);
+	if (e < 0)
+		r = e;
 	if (r >= 0 && fdatasync(s->fd) < 0)
 		r = -errno;
 	if (r < 0)
