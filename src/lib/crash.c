@@ -144,7 +144,8 @@ send_last_word(uint32_t payload)
 	if (t == NULL)
 		return VARTA_ERR_NO_CRASH_HANDLER;
 
-	elapsed_ns = u64_sub_sat(varta__clock_ns(), atomic_load(&start_ns));
+	elapsed_ns =
+	    u64_sub_sat(varta__clock_exact_ns(), atomic_load(&start_ns));
 	r = varta__terminal_timestamp(
 	    &last_timestamp, elapsed_ns, &frame.timestamp);
 	if (r < 0)
@@ -326,7 +327,7 @@ set_target(const struct target *wanted)
 	struct target *next = &targets[in_use == &targets[0]];
 
 	if (in_use == NULL)
-		atomic_store(&start_ns, varta__clock_ns());
+		atomic_store(&start_ns, varta__clock_exact_ns());
 	*next = *wanted;
 	atomic_store(&target, next);
 }

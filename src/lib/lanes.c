@@ -396,7 +396,8 @@ varta_lane_beat(struct varta_lane *lane)
 	atomic_store_explicit(&record->beats, beats + 1, memory_order_relaxed);
 	/* 0 is idle. */
 	atomic_store_explicit(&record->beat_ns,
-	    u64_max(varta__clock_read(lane->clock), 1), memory_order_relaxed);
+	    u64_max(varta__clock_read_ns(lane->clock), 1),
+	    memory_order_relaxed);
 }
 
 void

@@ -3,7 +3,9 @@
  * stack: derivation and sealing of libsodium neither allocate nor lock nor
  * call the system. Each last word has a prefix of its own, derived from the
  * process number now, its timestamp and a counter, so it does not matter which
- * process has installed the handler.
+ * process has installed the handler. The timestamp is exact: children with one
+ * number, as in two pid namespaces, or soon after each other, have all else in
+ * common.
  */
 #include "secure/secure.h"
 

@@ -318,6 +318,72 @@ children_do_not_repeat_an_iv(void **state)
 	check_family(f, true);
 }
 
+enum { TWINS = 20, TWIN_LOWEST = 30000 };
+
+/* As clone3(2) wants it; <linux/sched.h> does not go with <sched.h>. */
+struct clone_arguments {
+	uint64_t flags, pidfd, child_tid, parent_tid, exit_signal;
+	uint64_t stack, stack_size, tls, set_tid, set_tid_size, cgroup;
+};
+
+/* A child with this number that says its last word. False: not permitted, or
+ * the number is in use. */
+static bool
+send_as(pid_t number, uint32_t payload)
+{
+	struct clone_arguments arguments = { .exit_signal = SIGCHLD,
+		.set_tid = (uintptr_t)&number,
+		.set_tid_size = 1 };
+	pid_t child;
+	int status;
+
+	child = (pid_t)syscall(SYS_clone3, &arguments, sizeof(arguments));
+	if (child == 0)
+		_exit(varta_crash_frame_send(payload) == VARTA_SENT ? 0 : 1);
+	if (child < 0)
+		return false;
+	must(waitpid(child, &status, 0) == child && status == 0);
+	return true;
+}
+
+static void
+send_as_twins(const struct fixture *f)
+{
+	pid_t number = TWIN_LOWEST;
+	unsigned sent = 0;
+
+	install_shared(f);
+	if (!send_as(number, 1))
+		_exit(OWN_EXIT + 1);
+	for (; sent < TWINS && number < 2 * TWIN_LOWEST; number++)
+		sent += send_as(number, 1) && send_as(number, 2);
+	must(sent == TWINS);
+}
+
+static void
+children_of_one_number_do_not_repeat_an_iv(void **state)
+{
+	struct fixture *f = *state;
+	struct sealed got[2];
+	int status;
+	pid_t child;
+	size_t i;
+
+	child = start(send_as_twins, f);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == OWN_EXIT + 1)
+		skip(); /* needs the right to choose numbers */
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), OWN_EXIT);
+	got[1] = take_last_word(f, 1);
+	for (i = 0; i < TWINS; i++) {
+		got[0] = take_last_word(f, 1);
+		got[1] = take_last_word(f, 2);
+		assert_int_equal(got[0].frame.pid, got[1].frame.pid);
+		assert_false(same_iv(&got[0], &got[1]));
+	}
+}
+
 enum { THREADS = 4, WORDS = 25 };
 
 static void *
@@ -561,6 +627,7 @@ main(void)
 		TEST(a_last_word_that_was_not_sent_spends_its_counter),
 		TEST(the_counter_never_wraps),
 		TEST(children_do_not_repeat_an_iv),
+		TEST(children_of_one_number_do_not_repeat_an_iv),
 		TEST(threads_that_die_together_do_not_repeat_an_iv),
 		TEST(the_handler_computes_and_sends_and_calls_nothing_else),
 		TEST(a_wild_write_does_not_spoil_the_last_word_on_itself),
