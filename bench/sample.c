@@ -169,26 +169,47 @@ sample_text(const char *name, const char *text)
 	(void)printf("\"%s\"", text);
 }
 
-void
-sample_ratio(const struct sample_rounds *s, const char *unit)
+/* The lowest and the highest of x. */
+static void
+spread(const double *x, size_t n)
 {
-	double ratios[SUPPORT_ROUNDS_MAX], low = HUGE_VAL, high = 0;
+	double low = HUGE_VAL, high = -HUGE_VAL;
 	size_t i;
 
-	for (i = 0; i < s->n; i++) {
-		ratios[i] = s->subject[i] / s->floor[i];
-		low = fmin(low, ratios[i]);
-		high = fmax(high, ratios[i]);
+	for (i = 0; i < n; i++) {
+		low = fmin(low, x[i]);
+		high = fmax(high, x[i]);
 	}
-	sample_number("value", sample_subject(s));
-	sample_number("floor", sample_floor(s));
-	sample_number("ratio", median(ratios, s->n));
 	field("spread");
 	(void)putchar('[');
 	number(low);
 	(void)fputs(", ", stdout);
 	number(high);
 	(void)putchar(']');
+}
+
+void
+sample_ratio(const struct sample_rounds *s, const char *unit)
+{
+	double ratios[SUPPORT_ROUNDS_MAX];
+	size_t i;
+
+	for (i = 0; i < s->n; i++)
+		ratios[i] = s->subject[i] / s->floor[i];
+	sample_number("value", sample_subject(s));
+	sample_number("floor", sample_floor(s));
+	sample_number("ratio", median(ratios, s->n));
+	spread(ratios, s->n);
+	sample_number("n", (double)s->n);
+	sample_text("unit", unit);
+}
+
+void
+sample_value(const struct sample_rounds *s, const char *unit)
+{
+	sample_number("value", sample_subject(s));
+	sample_number("floor", sample_floor(s));
+	spread(s->subject, s->n);
 	sample_number("n", (double)s->n);
 	sample_text("unit", unit);
 }

@@ -74,6 +74,9 @@ double sample_subject(const struct sample_rounds *s);
  */
 void sample_begin(const char *key);
 void sample_ratio(const struct sample_rounds *s, const char *unit);
+/* The same where the value itself is what counts, and the floor only stands
+ * beside it: value, floor, spread (of the values), n and unit. */
+void sample_value(const struct sample_rounds *s, const char *unit);
 void sample_number(const char *name, double value);
 void sample_text(const char *name, const char *text);
 void sample_end(void);
