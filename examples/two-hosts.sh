@@ -2,14 +2,34 @@
 # Two hosts, as network namespaces with a cable between them: an observer on
 # one, an agent on the other, beats that are sealed. The cable is pulled and put
 # back, the agent is started again, the observer as well. Needs root, and leaves
-# nothing behind.
+# nothing behind, also after Ctrl-C.
 #
-# usage: examples/two-hosts.sh BUILD_FOLDER
+# usage: examples/two-hosts.sh [BUILD_FOLDER]
 set -eu
-build=$(cd "$1" && pwd)
-cd "$(dirname "$0")/.."
-[ "${VARTA_TWO_HOSTS:-}" ] ||
-	VARTA_TWO_HOSTS=1 exec unshare -n "examples/${0##*/}" "$build"
+
+need() {
+	printf 'two-hosts: %s\n' "$*" >&2
+	exit 2
+}
+
+tree=$(cd "$(dirname "$0")/.." && pwd)
+build=${1:-$tree/build}
+[ -x "$build/examples/remote" ] && [ -x "$build/src/watch/varta-watch" ] ||
+	need "'$build' has no programs: run make first, or name the folder" \
+	    "that it built in"
+build=$(cd "$build" && pwd)
+for program in ip nsenter unshare; do
+	command -v $program >/dev/null ||
+		need "no program '$program': install iproute2 and util-linux"
+done
+[ "$(id -u)" = 0 ] || need "needs root, to make networks of its own"
+unshare -n true 2>/dev/null || need "not permitted: networks of its own"
+
+# Once more, in a network of our own. Its name is compared, so that nothing is
+# done to the one that we come from.
+ours=$(readlink /proc/self/ns/net)
+[ "${VARTA_OUTSIDE:-$ours}" != "$ours" ] ||
+	VARTA_OUTSIDE=$ours exec unshare -n "$0" "$build"
 
 here=$(mktemp -d)
 agent='' observer='' host=''
@@ -22,7 +42,8 @@ stop() {
 	rm -rf "$here"
 }
 trap stop EXIT
-trap 'exit 1' INT TERM
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 say() {
 	printf '== %s\n' "$*"
@@ -65,14 +86,16 @@ until nsenter -t $host -n ip link show >/dev/null 2>&1 &&
 	sleep 0.05
 done
 ip link set lo up
-ip link add cable type veth peer name eth0 netns $host
+ip link add cable type veth peer name eth0 netns $host ||
+	need "needs a kernel with veth, cables between networks"
 ip addr add 10.77.0.1/24 dev cable
 ip link set cable up
 nsenter -t $host -n ip addr add 10.77.0.2/24 dev eth0
 nsenter -t $host -n ip link set eth0 up
 
-say "a key for both"
-"$build/src/tool/varta" key new --out "$here/key" >/dev/null
+"$build/src/tool/varta" key new --out "$here/key"
+say "a key for both: $("$build/src/tool/varta" key fingerprint "$here/key" |
+    cut -d ' ' -f 1)"
 mkdir -m 0700 "$here/state"
 : >"$here/events"
 chmod 0600 "$here/events"
