@@ -78,6 +78,31 @@ class Session:
         return wire
 
 
+# ---- core files -----------------------------------------------------------
+
+
+def with_core(folder, program):
+    """The words before a command line whose core file is to lie in folder."""
+    script = 'cd "$1"; shift; ulimit -c unlimited; exec "$@"'
+    return ["sh", "-ec", script, "sh", folder, *program]
+
+
+def core_of(folder):
+    """The bytes of the core file in there; None where the system does not
+    leave one."""
+    found = list(folder.glob("core*"))
+    return found[0].read_bytes() if found else None
+
+
+def traces(core, secret):
+    """Places in secret from which eight bytes and more are in the core."""
+    return [
+        at
+        for at in range(0, len(secret) - 7, 4)
+        if secret[at : at + 8] in core
+    ]
+
+
 # ---- the observer's end ---------------------------------------------------
 
 

@@ -15,6 +15,7 @@ import pytest
 
 import opening
 import support
+from sealing import core_of, hex_key, traces, with_core
 from support import BUILD, ROOT, write_secret
 
 LIBVARTA = BUILD / "src" / "lib" / "libvarta.so"
@@ -55,10 +56,12 @@ def observer():
     made.close()
 
 
-def start(observer, folder, kind, *commands):
-    key_file = write_secret(folder / "key", KEY.hex() + "\n")
+def start(observer, folder, kind, *commands, before=(), key=KEY):
+    key_file = write_secret(folder / "key", key.hex() + "\n")
+    program = [sys.executable, AGENT]
+    program = with_core(*before, program) if before else program
     return subprocess.Popen(
-        [sys.executable, AGENT, LIBRARY, observer.address, kind, key_file, *commands],
+        [*program, LIBRARY, observer.address, kind, key_file, *commands],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -202,6 +205,43 @@ def test_a_key_that_others_can_read_is_refused(observer, folder):
         text=True,
     )
     assert (done.returncode, done.stdout) == (1, "open: -13\n")
+
+
+@needs_shared
+@pytest.mark.parametrize("kind", ["shared", "master"])
+def test_a_core_file_of_an_agent_holds_no_key(observer, folder, kind):
+    place = folder / "cores"
+    place.mkdir()
+    key, _ = hex_key()
+    commands = ["beat", "reconnect", "beat", "reopen", "beat", "crash"]
+    agent = start(observer, folder, kind, *commands, before=[place], key=key)
+    finish(agent, -signal.SIGSEGV)
+    core = core_of(place)
+    if core is None:
+        pytest.skip("needs a system that leaves core files")
+    assert observer.address.encode() in core
+    secrets = [key, key.hex().encode(), opening.agent_key(key, agent.pid)]
+    assert [traces(core, secret) for secret in secrets] == 3 * [[]]
+
+
+@needs_shared
+@pytest.mark.parametrize("kind", ["shared", "master"])
+def test_no_iv_is_used_twice_in_a_whole_family(observer, folder, kind):
+    """Processes that fork, clone(2), and vfork(2) to start another program,
+    and their children, all beat and have last words."""
+    agent = start(observer, folder, kind, "family")
+    beats, words = 2 * (1 + 2 * 3) + 1 + 3, 1 + 2 * 3
+    got = [observer.take() for _ in range(beats + words)]
+    finish(agent)
+    last = [g for g in got if g.frame.nonce == support.NONCE_TERMINAL]
+    assert len(last) == words
+    # A key is that of all, or that of a process.
+    used = [(g.key_pid, g.prefix, g.counter) for g in got]
+    assert len(set(used)) == len(used)
+    pids = {g.frame.pid for g in got}
+    assert len(pids) == 1 + 2 * 3 + 1
+    if kind == "master":
+        assert {g.key_pid for g in got} == pids
 
 
 # ---- our agents and our observer ------------------------------------------

@@ -2,10 +2,12 @@
 by which words a key is known."""
 
 import os
+import signal
 import subprocess
 
 import pytest
 
+import opening
 import support
 from sealing import (
     DECRYPT,
@@ -16,7 +18,10 @@ from sealing import (
     OTHER_KEY,
     OTHER_TEXT,
     Session,
+    core_of,
     hex_key,
+    traces,
+    with_core,
 )
 from support import VARTA
 from watching import run_watch
@@ -92,6 +97,41 @@ def test_key_files_that_are_not_good_are_refused_at_the_start(
         assert not (folder / "s").exists()
 
 
+
+
+# ---- memory ---------------------------------------------------------------
+
+
+@pytest.mark.skipif(
+    b"__asan_init" in support.WATCH.read_bytes(),
+    reason="the address sanitizer leaves no core",
+)
+def test_a_core_file_of_the_observer_holds_no_key(sealed, folder):
+    place = folder / "cores"
+    place.mkdir()
+    watch = sealed.start(
+        keys=["key", "accepted", "master"],
+        program=with_core(place, [support.WATCH]),
+    )
+    for session in (
+        Session(KEY, PID),
+        Session(OTHER_KEY, PID),
+        Session(MASTER, PID, master=True),
+    ):
+        assert sealed.offer(*session.frames(5)) == 5
+    sealed.reload()
+    forged = [os.urandom(size) for size in 20 * [60, 64]]
+    assert sealed.offer(*forged) == 0
+    assert sealed.offer(*Session(MASTER, PID + 1, master=True).frames(2)) == 2
+    assert watch.stop(signal.SIGABRT) == -signal.SIGABRT
+
+    core = core_of(place)
+    if core is None:
+        pytest.skip("needs a system that leaves core files")
+    assert os.fsencode(sealed.key) in core
+    secrets = [KEY, OTHER_KEY, MASTER, KEY_TEXT.encode(), MASTER_TEXT.encode()]
+    secrets += [opening.agent_key(MASTER, pid) for pid in (PID, PID + 1)]
+    assert [traces(core, secret) for secret in secrets] == 7 * [[]]
 
 
 # ---- what a key is called -------------------------------------------------
