@@ -28,8 +28,9 @@ fix_some(uint8_t *bytes, size_t size, uint8_t which)
 
 	if (size < REPLAY_FILE_HEADER_BYTES || (which & 1) == 0)
 		return;
-	memcpy(bytes, "VARTASES\1\0\0", 12);
+	memcpy(bytes, "VARTASES\2\0\0", 12);
 	store_le32(bytes + 12, load_le32(bytes + 12) % 64);
+	store_le32(bytes + 32, load_le32(bytes + 32) % 8);
 	fix(bytes, REPLAY_FILE_HEADER_BYTES);
 	places = load_le32(bytes + 12);
 	for (uint32_t i = 0; i < places * 2; i++) {
@@ -46,6 +47,9 @@ fix_some(uint8_t *bytes, size_t size, uint8_t which)
 		if (at + REPLAY_FILE_SESSION_BYTES > size || (which & 4) == 0)
 			break;
 		store_le32(bytes + at, i);
+		store_le32(bytes + at + 16, load_le32(bytes + at + 16) % 8);
+		if ((which & 8) != 0 && i % 8 == 7)
+			continue; /* one that is not whole */
 		fix(bytes + at, REPLAY_FILE_SESSION_BYTES);
 	}
 }
@@ -59,8 +63,10 @@ take_over(const struct replay_file *f)
 
 	replaybox_init(&box, 64);
 	for (uint32_t i = 0; i < f->n_sessions; i++) {
-		struct prefixset_entry e = replay_file_session(f, i);
+		struct prefixset_entry e;
 
+		if (!replay_file_session(f, i, &e))
+			continue;
 		if (prefixset_restore(replay_prefixes(box.replay), &e))
 			assert(prefixset_has(replay_prefixes(box.replay), &e));
 	}

@@ -30,6 +30,7 @@ struct replay_store {
 	struct stats *stats;
 	struct syncer *syncer;
 	uint32_t n_sessions; /* in the file */
+	uint32_t n_synced;   /* of them, on disk for certain */
 	uint64_t asked_ns;   /* the last sync */
 	uint32_t n_unsynced; /* failures of the syncer that were told */
 	bool is_failing;     /* something is not written */

@@ -6,12 +6,15 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/util.h"
 #include "lib/crc32c.h"
 
 enum {
-	VERSION = 1,
+	VERSION = 2,
 	CRC_BYTES = 4,
 	KEY_AT = 16, /* in the header */
+	SYNCED_AT = 32,
+	SESSION_SYNCED_AT = 16,
 
 	NOW_OPEN = 1,
 	NEXT_OPEN = 2,
@@ -53,13 +56,15 @@ has_crc(const uint8_t *cell, size_t size)
 
 void
 replay_file_put_header(uint8_t out[static REPLAY_FILE_HEADER_BYTES],
-    uint32_t places, const uint8_t hash_key[static PREFIXSET_HASH_KEY_BYTES])
+    uint32_t places, const uint8_t hash_key[static PREFIXSET_HASH_KEY_BYTES],
+    uint32_t n_synced)
 {
 	memset(out, 0, REPLAY_FILE_HEADER_BYTES);
 	memcpy(out, magic, sizeof(magic));
 	store_le32(out + 8, VERSION);
 	store_le32(out + 12, places);
 	memcpy(out + KEY_AT, hash_key, PREFIXSET_HASH_KEY_BYTES);
+	store_le32(out + SYNCED_AT, n_synced);
 	put_crc(out, REPLAY_FILE_HEADER_BYTES);
 }
 
@@ -88,12 +93,12 @@ replay_file_put_place(uint8_t out[static REPLAY_FILE_PLACE_BYTES],
 
 void
 replay_file_put_session(uint8_t out[static REPLAY_FILE_SESSION_BYTES],
-    uint32_t number, const struct prefixset_entry *entry)
+    uint32_t number, const struct prefixset_entry *entry, uint32_t n_synced)
 {
 	store_le32(out, number);
 	store_le32(out + 4, entry->source);
 	store_le64(out + 8, entry->digest);
-	store_le32(out + 16, 0);
+	store_le32(out + SESSION_SYNCED_AT, n_synced);
 	put_crc(out, REPLAY_FILE_SESSION_BYTES);
 }
 
@@ -164,28 +169,40 @@ check_header(const uint8_t *bytes, size_t len, struct replay_file *f, char *why,
 	    replay_file_session_at(f->places, 0) > len)
 		return refuse(why, size, "is cut off");
 	memcpy(f->hash_key, bytes + KEY_AT, PREFIXSET_HASH_KEY_BYTES);
+	f->n_synced = load_le32(bytes + SYNCED_AT);
 	f->bytes = bytes;
 	return 0;
 }
 
-/* The sessions, up to one that is not whole; after that there must be none. */
+/* All sessions that were on disk for certain must be whole. */
 static int
 check_sessions(struct replay_file *f, size_t len, char *why, size_t size)
 {
 	uint64_t room = len - replay_file_session_at(f->places, 0);
 	uint64_t n = room / REPLAY_FILE_SESSION_BYTES;
+	uint32_t first_torn;
 
 	if (n > 2 * (uint64_t)REPLAY_SESSIONS_MAX)
 		return refuse(why, size, "is too long");
-	f->n_sessions = 0;
-	while (f->n_sessions < n && is_whole_session(f, f->n_sessions))
-		f->n_sessions++;
-	f->is_torn = room % REPLAY_FILE_SESSION_BYTES != 0 || f->n_sessions < n;
-	for (uint32_t i = f->n_sessions; i < n; i++)
+	f->n_sessions = (uint32_t)n;
+	first_torn = f->n_sessions;
+	for (uint32_t i = 0; i < f->n_sessions; i++) {
+		const uint8_t *cell = session_cell(f, i);
+
 		if (is_whole_session(f, i))
-			return refuse(why, size, "is damaged at session %u",
-			    f->n_sessions);
-	return 0;
+			f->n_synced = (uint32_t)u64_max(
+			    f->n_synced, load_le32(cell + SESSION_SYNCED_AT));
+		else if (first_torn == f->n_sessions)
+			first_torn = i;
+	}
+	f->is_torn =
+	    room % REPLAY_FILE_SESSION_BYTES != 0 || first_torn < f->n_sessions;
+	if (f->n_synced <= first_torn)
+		return 0;
+	if (first_torn == f->n_sessions)
+		return refuse(why, size, "is cut off at session %u of %u",
+		    first_torn, f->n_synced);
+	return refuse(why, size, "is damaged at session %u", first_torn);
 }
 
 int
@@ -244,13 +261,17 @@ replay_file_place(
 	return true;
 }
 
-struct prefixset_entry
-replay_file_session(const struct replay_file *f, uint32_t number)
+bool
+replay_file_session(
+    const struct replay_file *f, uint32_t number, struct prefixset_entry *ret)
 {
 	const uint8_t *cell = session_cell(f, number);
 
-	return (struct prefixset_entry){
+	if (!is_whole_session(f, number))
+		return false;
+	*ret = (struct prefixset_entry){
 		.source = load_le32(cell + 4),
 		.digest = load_le64(cell + 8),
 	};
+	return true;
 }

@@ -1,17 +1,20 @@
 /*
  * The bytes of the file in which sessions are remembered. Pure: no I/O.
  *
- *	header    48  magic, version, places, hash key, CRC
- *	places    two cells of 72 for each place of the table of senders,
- *written in turn, so that one of them is always whole sessions  24 each,
- *appended: source and digest of every session seen
+ *	header    48	magic, version, places, hash key, sessions that are on
+ *			disk for certain, CRC
+ *	places    72	two cells for each place of the table of senders,
+ *			written in turn, so that one of them is always whole
+ *	sessions  24	appended: source and digest of every session seen, and
+ *			how many were on disk for certain before it
  *
  * Every cell has a CRC-32C over its content and its place or number. A cell of
  * zeros was never written. Integers are little-endian.
  *
- * A last session, or one cell of a place, that is not whole was being written
- * when the machine went down, and is passed over. Anything else that is not
- * whole is damage, and the file is refused: what it forgets could be replayed.
+ * One cell of a place, or a session that was not on disk for certain, that is
+ * not whole was being written when the machine went down, and is passed over: a
+ * disk may write what comes later first. Anything else that is not whole or not
+ * there is damage, and the file is refused: what it forgets could be replayed.
  */
 #ifndef WATCH_INTAKE_REPLAY_FILE_H
 #define WATCH_INTAKE_REPLAY_FILE_H
@@ -38,20 +41,23 @@ enum {
 uint64_t replay_file_place_at(uint32_t place, uint32_t write);
 uint64_t replay_file_session_at(uint32_t places, uint32_t number);
 
+/* The first n_synced sessions are on disk for certain. */
 void replay_file_put_header(uint8_t out[static REPLAY_FILE_HEADER_BYTES],
-    uint32_t places, const uint8_t hash_key[static PREFIXSET_HASH_KEY_BYTES]);
+    uint32_t places, const uint8_t hash_key[static PREFIXSET_HASH_KEY_BYTES],
+    uint32_t n_synced);
 void replay_file_put_place(uint8_t out[static REPLAY_FILE_PLACE_BYTES],
     uint32_t place, uint32_t write, const struct replay_image *image);
 void replay_file_put_session(uint8_t out[static REPLAY_FILE_SESSION_BYTES],
-    uint32_t number, const struct prefixset_entry *entry);
+    uint32_t number, const struct prefixset_entry *entry, uint32_t n_synced);
 
 /* A file that was checked; bytes are borrowed. */
 struct replay_file {
 	const uint8_t *bytes;
 	uint32_t places;
 	uint32_t n_sessions;
+	uint32_t n_synced; /* of them, on disk for certain */
 	uint8_t hash_key[PREFIXSET_HASH_KEY_BYTES];
-	bool is_torn; /* the last session was not whole */
+	bool is_torn; /* not all sessions are whole */
 };
 
 /* Check len bytes. 0, or -EINVAL with the reason in why (size bytes). */
@@ -62,7 +68,8 @@ int replay_file_check(const uint8_t *bytes, size_t len, struct replay_file *ret,
 bool replay_file_place(
     const struct replay_file *f, uint32_t place, struct replay_image *ret);
 
-struct prefixset_entry replay_file_session(
-    const struct replay_file *f, uint32_t number);
+/* A session by its number below n_sessions; false when it is not whole. */
+bool replay_file_session(
+    const struct replay_file *f, uint32_t number, struct prefixset_entry *ret);
 
 #endif

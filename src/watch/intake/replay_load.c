@@ -39,6 +39,19 @@ replay_disk_fault_file(struct replay_store_fault *fault,
 
 /* ---- reading ------------------------------------------------------------ */
 
+/* A link is "no folder" to open(2); to the operator it is one. */
+static int
+fault_dir(const struct replay_store *s, int r, struct replay_store_fault *fault)
+{
+	struct stat st;
+
+	if (r == -ENOTDIR && lstat(s->dir, &st) == 0 && S_ISLNK(st.st_mode))
+		return replay_disk_fault(fault, -ELOOP,
+		    "folder '%s': symbolic link, not followed", s->dir);
+	return replay_disk_fault(
+	    fault, r, "folder '%s': %s", s->dir, strerror(-r));
+}
+
 static int
 open_dir(struct replay_store *s, struct replay_store_fault *fault)
 {
@@ -47,11 +60,8 @@ open_dir(struct replay_store *s, struct replay_store_fault *fault)
 
 	s->dir_fd =
 	    open(s->dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (s->dir_fd < 0 || fstat(s->dir_fd, &st) < 0) {
-		r = -errno;
-		return replay_disk_fault(
-		    fault, r, "folder '%s': %s", s->dir, strerror(-r));
-	}
+	if (s->dir_fd < 0 || fstat(s->dir_fd, &st) < 0)
+		return fault_dir(s, -errno, fault);
 	if (st.st_uid != geteuid())
 		return replay_disk_fault(fault, -EACCES,
 		    "folder '%s': belongs to user %u, need %u", s->dir,
@@ -66,8 +76,7 @@ open_dir(struct replay_store *s, struct replay_store_fault *fault)
 	if (r == -EWOULDBLOCK)
 		return replay_disk_fault(fault, -EBUSY,
 		    "folder '%s': another observer is using it", s->dir);
-	return replay_disk_fault(
-	    fault, r, "folder '%s': %s", s->dir, strerror(-r));
+	return fault_dir(s, r, fault);
 }
 
 /* The content of an open file into s->bytes; its length or -errno. */
@@ -185,13 +194,14 @@ replay_disk_restore(
 	if (s->bytes == NULL)
 		return 0;
 	if (s->file.is_torn)
-		log_warn("file '%s/%s': its last session was not whole, and "
-			 "is left out",
+		log_warn("file '%s/%s': sessions that were being written when "
+			 "the machine went down are not whole, and left out",
 		    s->dir, REPLAY_DISK_FILE);
 	for (uint32_t i = 0; i < s->file.n_sessions && fits; i++) {
-		struct prefixset_entry entry = replay_file_session(&s->file, i);
+		struct prefixset_entry entry;
 
-		fits = restore_session(s, &entry);
+		if (replay_file_session(&s->file, i, &entry))
+			fits = restore_session(s, &entry);
 	}
 	for (uint32_t i = 0; i < s->file.places && fits; i++) {
 		struct replay_image image;
@@ -249,8 +259,10 @@ write_all(struct replay_store *s, struct writer *w)
 	struct replay_image image;
 	int r;
 
-	replay_file_put_header(
-	    room_for(w, REPLAY_FILE_HEADER_BYTES), places, s->hash_key);
+	/* It is put in the place of the old one when all is on disk. */
+	s->n_synced = prefixset_count(p);
+	replay_file_put_header(room_for(w, REPLAY_FILE_HEADER_BYTES), places,
+	    s->hash_key, s->n_synced);
 	for (uint32_t i = 0; i < places; i++) {
 		uint8_t *cell = room_for(w, 2 * REPLAY_FILE_PLACE_BYTES);
 
@@ -261,7 +273,7 @@ write_all(struct replay_store *s, struct writer *w)
 	s->n_sessions = 0;
 	while ((r = prefixset_next(p, false, UINT32_MAX, &cursor, &entry)) > 0)
 		replay_file_put_session(room_for(w, REPLAY_FILE_SESSION_BYTES),
-		    s->n_sessions++, &entry);
+		    s->n_sessions++, &entry, s->n_synced);
 	(void)r;
 	flush(w);
 }

@@ -123,7 +123,7 @@ save_sessions(
 		return 0;
 	for (size_t i = 0; i < n; i++)
 		replay_file_put_session(cells + i * REPLAY_FILE_SESSION_BYTES,
-		    s->n_sessions + (uint32_t)i, &entries[i]);
+		    s->n_sessions + (uint32_t)i, &entries[i], s->n_synced);
 	r = write_at(s, cells, n * REPLAY_FILE_SESSION_BYTES,
 	    replay_file_session_at(replay_places(s->replay), s->n_sessions));
 	if (r < 0)
@@ -203,7 +203,7 @@ retry(struct replay_store *s, uint64_t now_ns)
 		s->is_failing = false;
 		log_info(
 		    "file '%s/%s': is whole again", s->dir, REPLAY_DISK_FILE);
-		syncer_ask(s->syncer);
+		syncer_ask(s->syncer, s->n_sessions);
 	}
 }
 
@@ -213,6 +213,7 @@ look_at_syncer(struct replay_store *s)
 	int error;
 	uint32_t n = syncer_failures(s->syncer, &error);
 
+	s->n_synced = (uint32_t)u64_max(s->n_synced, syncer_done(s->syncer));
 	if (n == s->n_unsynced)
 		return;
 	s->stats->state_errors += n - s->n_unsynced;
@@ -243,7 +244,7 @@ replay_store_save(struct replay_store *s, uint64_t now_ns)
 		r = e;
 	if (r == 0 && (notes->n_sessions > 0 || is_due)) {
 		s->asked_ns = now_ns;
-		syncer_ask(s->syncer);
+		syncer_ask(s->syncer, s->n_sessions);
 	}
 	replay_settle(s->replay);
 	look_at_syncer(s);
@@ -251,6 +252,18 @@ replay_store_save(struct replay_store *s, uint64_t now_ns)
 		fail(s, r, now_ns);
 	else if (s->is_failing && now_ns >= s->retry_ns)
 		retry(s, now_ns);
+}
+
+/* That all sessions are on disk for certain. Less than a sector: it is there,
+ * or it is not. */
+static int
+save_header(struct replay_store *s)
+{
+	uint8_t header[REPLAY_FILE_HEADER_BYTES];
+
+	replay_file_put_header(
+	    header, replay_places(s->replay), s->hash_key, s->n_sessions);
+	return write_at(s, header, sizeof(header), 0);
 }
 
 /* What is only in memory: counters as they are, and what failed before. */
@@ -272,6 +285,8 @@ save_last(struct replay_store *s)
 		r = e;
 	if (r >= 0 && fdatasync(s->fd) < 0)
 		r = -errno;
+	if (r >= 0 && s->n_unsynced == 0)
+		r = save_header(s);
 	if (r < 0)
 		log_error("file '%s/%s': cannot be written at the end: %s",
 		    s->dir, REPLAY_DISK_FILE, strerror(-r));
@@ -283,7 +298,7 @@ replay_store_close(struct replay_store *s)
 	if (s == NULL)
 		return;
 	if (s->syncer != NULL) {
-		syncer_stop(s->syncer);
+		s->n_unsynced = syncer_stop(s->syncer);
 		save_last(s);
 	}
 	fd_close(&s->fd);

@@ -39,9 +39,9 @@ struct replay_store_fault {
  * Lock the folder and read the file, if there is one. The folder is the
  * caller's effective user's, and nobody else may write to it.
  *
- * 0, or -errno with fault filled in: -EACCES, -ENOTDIR, -EBUSY (in use by
- * another observer), -EINVAL (the file is damaged), -ENOMEM, others of the
- * system.
+ * 0, or -errno with fault filled in: -EACCES, -ENOTDIR, -ELOOP (a link), -EBUSY
+ * (in use by another observer), -EINVAL (the file is damaged), -ENOMEM, others
+ * of the system.
  */
 int replay_store_open(const char *dir, struct replay_store **ret,
     struct replay_store_fault *fault);

@@ -11,11 +11,13 @@
 
 struct syncer {
 	int fd;
-	bool asked; /* under lock, with ending */
+	bool asked; /* under lock, with what follows */
 	bool ending;
+	uint32_t mark; /* of the last one who asked */
 	pthread_mutex_t lock;
 	pthread_cond_t wanted;
 	pthread_t thread;
+	_Atomic uint32_t done; /* the mark that was synced */
 	atomic_int error;
 	atomic_uint failures;
 };
@@ -24,6 +26,7 @@ static void *
 run(void *ctx)
 {
 	struct syncer *s = ctx;
+	uint32_t mark;
 
 	(void)pthread_mutex_lock(&s->lock);
 	for (;;) {
@@ -32,10 +35,13 @@ run(void *ctx)
 		if (s->ending)
 			break;
 		s->asked = false;
+		mark = s->mark;
 		(void)pthread_mutex_unlock(&s->lock);
 		if (fdatasync(s->fd) < 0) {
 			atomic_store(&s->error, -errno);
 			(void)atomic_fetch_add(&s->failures, 1);
+		} else if (atomic_load(&s->failures) == 0) {
+			atomic_store(&s->done, mark);
 		}
 		(void)pthread_mutex_lock(&s->lock);
 	}
@@ -63,11 +69,13 @@ syncer_start(int fd, struct syncer **ret)
 	return 0;
 }
 
-void
+uint32_t
 syncer_stop(struct syncer *s)
 {
+	uint32_t failures;
+
 	if (s == NULL)
-		return;
+		return 0;
 	(void)pthread_mutex_lock(&s->lock);
 	s->ending = true;
 	(void)pthread_cond_signal(&s->wanted);
@@ -75,16 +83,25 @@ syncer_stop(struct syncer *s)
 	(void)pthread_join(s->thread, NULL);
 	(void)pthread_cond_destroy(&s->wanted);
 	(void)pthread_mutex_destroy(&s->lock);
+	failures = atomic_load(&s->failures);
 	free(s);
+	return failures;
 }
 
 void
-syncer_ask(struct syncer *s)
+syncer_ask(struct syncer *s, uint32_t mark)
 {
 	(void)pthread_mutex_lock(&s->lock);
 	s->asked = true;
+	s->mark = mark;
 	(void)pthread_cond_signal(&s->wanted);
 	(void)pthread_mutex_unlock(&s->lock);
+}
+
+uint32_t
+syncer_done(const struct syncer *s)
+{
+	return atomic_load(&s->done);
 }
 
 uint32_t
