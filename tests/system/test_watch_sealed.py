@@ -292,6 +292,17 @@ def test_crash_frames_are_taken_once(sealed):
     assert sealed.offer(session.frame()) == 1
 
 
+def test_an_agent_that_dies_after_one_beat_has_its_last_word(sealed):
+    watch = sealed.start()
+    session = Session(KEY, PID)
+    assert sealed.offer(*session.frames(10), session.crash_frame()) == 11
+    for _ in range(3):
+        session.begin()
+        assert sealed.offer(session.frame(), session.crash_frame()) == 2
+        assert watch.events("beat", PID)[-1].status == "critical"
+    assert watch.metrics().value(REPLAY) == 0
+
+
 def test_newcomers_are_refused_when_the_table_is_full(sealed):
     watch = sealed.start("--udp-senders-max=3")
     sessions = [Session(KEY, pid) for pid in range(100, 104)]

@@ -249,6 +249,23 @@ a_new_session_has_a_new_clock_of_crash_frames(void **state)
 	assert_false(takes_crash(b, CRASH, 1000));
 }
 
+/* Of an agent that dies again and again, soon after its start. */
+static void
+a_life_of_one_beat_has_its_last_word_taken(void **state)
+{
+	struct replaybox *b = *state;
+
+	assert_true(takes_all(b, A, 0, 10));
+	assert_true(takes_crash(b, CRASH, 1000));
+	for (uint64_t life = 1; life < 6; life++) {
+		assert_true(takes(b, B + life, 0));
+		assert_true(takes_crash(b, CRASH + life, 10 - life));
+		assert_false(takes_crash(b, CRASH + life, 10 - life));
+		assert_false(takes_crash(b, CRASH + 100 + life, 1));
+	}
+	assert_false(takes_crash(b, CRASH, 1000));
+}
+
 static void
 a_crash_frame_does_not_open_a_session(void **state)
 {
@@ -501,6 +518,7 @@ main(void)
 		TEST(a_crash_frame_is_taken_once),
 		TEST(a_crash_frame_needs_a_later_time_than_the_last),
 		TEST(a_new_session_has_a_new_clock_of_crash_frames),
+		TEST(a_life_of_one_beat_has_its_last_word_taken),
 		TEST(a_crash_frame_does_not_open_a_session),
 		TEST(a_crash_frame_under_the_session_follows_its_counter),
 		TEST(newcomers_are_refused_when_the_table_is_full),

@@ -170,7 +170,7 @@ close_old(struct replay *r, uint32_t place)
 	k->now = k->next;
 	k->next = (struct session){ 0 };
 	k->next_spoke = false;
-	/* The clock of crash frames begins anew with the session. */
+	/* A last word may have come late, out of the old one. */
 	k->has_terminal = false;
 	note_place(r, place);
 }
@@ -232,13 +232,17 @@ static void
 open_session(struct replay *r, uint32_t place, struct session *s,
     const struct replay_frame *frame, uint64_t now_ns)
 {
+	struct known *k = &r->known[place];
+
 	*s = (struct session){
 		.prefix = frame->prefix,
 		.nonce = frame->nonce,
 		.counter = frame->counter,
 		.is_open = true,
 	};
-	r->known[place].next_spoke = s == &r->known[place].next;
+	k->next_spoke = s == &k->next;
+	/* The clock of crash frames begins anew with the session. */
+	k->has_terminal = false;
 	reserve(r, place, s, now_ns);
 }
 
