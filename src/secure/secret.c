@@ -191,6 +191,8 @@ secret_fingerprint(const uint8_t key[static SECRET_KEY_BYTES])
 	/* Written as a number, the digits of the hash in their order. */
 	for (i = 0; i < sizeof(number); i++)
 		number = number << 8 | all[i];
-	/* 0 and 1 stand for other things where keys are numbered. */
+	/* Where keys are numbered, the highest bit tells what they are used
+	 * for, and 0 and 1 stand for what is none. */
+	number &= UINT32_MAX >> 1;
 	return number > 1 ? number : number + 2;
 }

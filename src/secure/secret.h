@@ -66,9 +66,9 @@ int secret_parse_keys(const char *text, size_t n, enum secret_use use,
 
 /*
  * The fingerprint of a key: a number that stays the same for the same key,
- * whatever it is used for, and gives nothing of it away. It is above 1 and
- * written with eight hexadecimal digits. Two keys have the same one by chance
- * of 1 in 2^32.
+ * whatever it is used for, and gives nothing of it away. It is above 1, below
+ * 2^31, and written with eight hexadecimal digits. Two keys have the same one
+ * by chance of 1 in 2^31.
  */
 uint32_t secret_fingerprint(const uint8_t key[static SECRET_KEY_BYTES]);
 

@@ -14,6 +14,15 @@
 /* No slot of the agent table. */
 #define SLOT_NONE UINT32_MAX
 
+/*
+ * The source of an agent, in its identity: this host, the network without a
+ * key, or the fingerprint of a key, with a bit more for a master key: the same
+ * key as a shared and as the master key stands for different agents.
+ */
+#define SOURCE_HOST UINT32_C(0)
+#define SOURCE_UDP UINT32_C(1)
+#define SOURCE_MASTER UINT32_C(0x80000000)
+
 /* How far the origin of a beat can be trusted; a higher value is more. */
 enum origin {
 	ORIGIN_NETWORK_UNVERIFIED = 0,
@@ -34,7 +43,7 @@ enum agent_status {
 
 /* One valid frame whose sender passed every check of the intake. */
 struct beat {
-	uint64_t id; /* identity: source << 32 | pid; source 0 is this host */
+	uint64_t id; /* identity: source << 32 | pid */
 	uint64_t nonce;
 	uint64_t timestamp; /* the agent's own clock */
 	uint32_t pid;

@@ -47,7 +47,7 @@ warn(const struct network *n, const struct options *options)
 		    sealed ? "sealed" : "plain");
 }
 
-/* Which keys there are, by the numbers that stand for them in metrics. */
+/* Which keys there are, by their fingerprints. */
 static void
 tell_keys(const struct keyring *keys)
 {
@@ -60,7 +60,7 @@ tell_keys(const struct keyring *keys)
 	for (size_t i = 0; i < n; i++)
 		strbuf_printf(&text, "%s%s %08" PRIx32, i > 0 ? ", " : "",
 		    i < keyring_shared_count(keys) ? "shared" : "master",
-		    sources[i]);
+		    sources[i] & ~SOURCE_MASTER);
 	log_info("keys of sealed beats: %s", text.text);
 }
 

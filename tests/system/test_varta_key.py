@@ -32,7 +32,8 @@ def key(*words, folder=None, **settings):
 
 
 def fingerprint_of(text):
-    return hashlib.sha256(LABEL + bytes.fromhex(text)).hexdigest()[:8]
+    digest = hashlib.sha256(LABEL + bytes.fromhex(text)).digest()
+    return f"{int.from_bytes(digest[:4], 'big') & 0x7FFFFFFF:08x}"
 
 
 def derived(master, pid):

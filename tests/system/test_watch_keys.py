@@ -165,8 +165,9 @@ def test_tool_log_and_metrics_have_one_word_for_a_key(sealed, agent):
     ):
         assert sealed.offer(*session.frames(2)) == 2
     metrics = watch.metrics()
-    for word in words.values():
-        labels = {"pid": PID, "source": word}
+    for kind, word in words.items():
+        source = f"{word}-master" if kind == "master" else word
+        labels = {"pid": PID, "source": source}
         assert metrics.value("varta_beats_total", **labels) == 2
 
     # Another file with the same key, and another use of it.
@@ -177,15 +178,18 @@ def test_tool_log_and_metrics_have_one_word_for_a_key(sealed, agent):
     assert "keys of sealed beats: " + said.format(**words) in watch.log()
 
 
-def test_one_key_may_be_a_shared_and_the_master_key(sealed):
+def test_one_key_as_shared_and_as_master_key_has_agents_of_both(sealed):
     support.write_secret(sealed.master, KEY_TEXT)
     watch = sealed.start()
-    shared = Session(KEY, PID).frames(3)
-    mastered = Session(KEY, PID, master=True).frames(3)
-    assert sealed.offer(*shared) == 3
-    assert sealed.offer(*mastered) == 3
-    assert sealed.offer(*shared, *mastered) == 0
-    assert watch.metrics().value(DECRYPT) == 0
+    shared, mastered = Session(KEY, PID), Session(KEY, PID, master=True)
+    # Even with the same vectors, which other keys make different ones.
+    mastered.salt = shared.salt
+    frames = shared.frames(3) + mastered.frames(3)
+    assert sealed.offer(*frames) == 6
+    assert sealed.offer(*frames) == 0
+    metrics = watch.metrics()
+    assert metrics.value(DECRYPT) == 0
+    assert metrics.value("varta_watch_pids_tracked") == 2
 
 
 def test_a_key_file_with_a_stray_nul_is_refused(folder):

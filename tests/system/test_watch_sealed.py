@@ -20,11 +20,9 @@ from sealing import (
     OTHER_KEY,
     REPLAY,
     Session,
-    udp_address,
-    udp_socket,
 )
 from support import Frame, wait_for
-from watching import HOUR_MS, METRICS, run_watch
+from watching import run_watch
 
 PID = 4242
 
@@ -49,32 +47,41 @@ def test_frames_of_both_kinds_become_beats(sealed):
     assert metrics.value("varta_sealed_senders") == 3
 
 
-def published(name):
-    path = support.ROOT / "tests" / "vectors" / "vlp-test-vectors.json"
-    for vector in json.loads(path.read_text())["secure_frame_vectors"]:
-        if vector["kind"] == name:
-            return vector
-    raise AssertionError(name)
+def published():
+    """The frames of both files of vectors, by their names."""
+    folder = support.ROOT / "tests" / "vectors"
+    vlp = json.loads((folder / "vlp-test-vectors.json").read_text())
+    extra = json.loads((folder / "extra-vectors.json").read_text())
+    vectors = vlp["secure_frame_vectors"] + extra["secure"]
+    return {v["id"]: v for v in vectors if not v["kind"].startswith("kdf")}
 
 
-@pytest.mark.parametrize(
-    "kind, option",
-    [
-        ("shared_key_seal", "--key-file"),
-        ("master_key_seal", "--master-key-file"),
-    ],
-)
-def test_published_frames_are_taken(observer, folder, kind, option):
-    vector = published(kind)
-    [name] = [k for k in ("key_hex", "master_key_hex") if k in vector]
-    path = support.write_secret(folder / "k", vector[name])
-    watch = observer(
-        "--udp-port=0", *METRICS, option, path, threshold_ms=HOUR_MS
-    )
-    with udp_socket(udp_address(watch)) as sock:
-        sock.send(bytes.fromhex(vector["expected_wire_hex"]))
-    [row] = watch.wait_event("beat", 2)
-    assert row.nonce == "1"
+def start_with_published_key(sealed):
+    for path in (sealed.key, sealed.master):
+        support.write_secret(path, bytes(range(32)).hex())
+    return sealed.start()
+
+
+@pytest.mark.parametrize("name", published())
+def test_a_published_frame_is_taken_or_refused_as_published(sealed, name):
+    vector = published()[name]
+    watch = start_with_published_key(sealed)
+    if vector["kind"] == "open_error":
+        assert sealed.offer(bytes.fromhex(vector["wire_hex"])) == 0
+        assert watch.metrics().value(DECRYPT) == 1
+        return
+    assert sealed.offer(bytes.fromhex(vector["expected_wire_hex"])) == 1
+    frame = Frame.decode(bytes.fromhex(vector["plaintext_hex"]))
+    [row] = watch.events("beat", frame.pid)
+    assert (row.nonce, row.payload) == (str(frame.nonce), str(frame.payload))
+
+
+def test_published_frames_of_both_kinds_are_different_agents(sealed):
+    start_with_published_key(sealed)
+    for name in ("secure-shared-key-seal", "secure-master-key-seal"):
+        wire = bytes.fromhex(published()[name]["expected_wire_hex"])
+        assert sealed.offer(wire) == 1
+        assert sealed.offer(wire) == 0
 
 
 def test_every_changed_bit_is_refused(sealed):

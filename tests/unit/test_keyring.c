@@ -24,6 +24,7 @@
 #include "support/fault.h"
 #include "support/json.h"
 #include "support/tmpdir.h"
+#include "watch/event.h"
 
 FAULT(void *, NULL, sodium_malloc, (size_t n), (n))
 FAULT(int, -1, sodium_init, (void), ())
@@ -367,8 +368,9 @@ a_source_stands_for_a_key_whatever_its_file(void **state)
 	assert_int_equal(keyring_sources(k, one), 2);
 	assert_int_equal(keyring_sources(l, other), 2);
 	assert_int_equal(one[0], other[1]);
-	assert_int_equal(one[0], one[1]); /* the same key, another use */
+	assert_int_not_equal(one[0], one[1]); /* the same key, another use */
 	assert_int_equal(one[0], secret_fingerprint(key_a));
+	assert_int_equal(one[1], secret_fingerprint(key_a) | SOURCE_MASTER);
 	assert_int_equal(other[0], secret_fingerprint(key_b));
 	assert_int_not_equal(other[0], other[1]);
 	a_frame(PID, plain);

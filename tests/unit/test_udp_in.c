@@ -145,7 +145,7 @@ beats_of_the_network_are_of_a_source_of_their_own(void **state)
 		assert_int_equal(batch.n_beats, 1);
 		assert_int_equal(batch.beats[0].origin, origins[i]);
 		assert_true(batch.beats[0].id ==
-			    ((uint64_t)UDP_IN_SOURCE << 32 | frame.pid));
+			    ((uint64_t)SOURCE_UDP << 32 | frame.pid));
 		assert_int_equal(batch.beats[0].uid, UINT32_MAX);
 		assert_false(batch.beats[0].is_anew);
 		send_and_take(u, &in, wire, 33, &batch);

@@ -14,6 +14,7 @@
 #include "base/util.h"
 #include "secure/hkdf.h"
 #include "secure/secret.h"
+#include "watch/event.h"
 
 enum {
 	WAYS = 4, /* places that a pid may have among the derived keys */
@@ -160,24 +161,19 @@ drop_doubles(struct keyring *k)
 	}
 }
 
-/*
- * The numbers of the keys. Two keys with the same one, which is chance of one
- * in 10^8, could not be told apart. One key that is a shared and the master key
- * has one number: who holds it may beat in both ways.
- */
+/* The sources of the keys. Two with the same one, which is chance of one in
+ * 10^8, could not be told apart. */
 static int
 name_keys(struct keyring *k, struct keyring_fault *fault)
 {
-	uint32_t all[KEYRING_KEYS_MAX];
-	size_t n, n_named;
+	uint32_t *all = k->shared_sources;
 
 	for (size_t i = 0; i < k->n_shared; i++)
-		k->shared_sources[i] = secret_fingerprint(k->shared[i]);
+		all[i] = secret_fingerprint(k->shared[i]);
 	if (k->has_master)
-		k->master_source = secret_fingerprint(k->master);
-	n = keyring_sources(k, all);
-	n_named = k->has_master && is_known(k, k->master) ? n - 1 : n;
-	for (size_t i = 1; i < n_named; i++)
+		k->master_source =
+		    secret_fingerprint(k->master) | SOURCE_MASTER;
+	for (size_t i = 1; i < k->n_shared; i++)
 		for (size_t j = 0; j < i; j++)
 			if (all[i] == all[j])
 				return fault_set(fault, -EINVAL,

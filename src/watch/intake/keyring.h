@@ -62,8 +62,8 @@ size_t keyring_shared_count(const struct keyring *k);
 bool keyring_has_master(const struct keyring *k);
 
 /*
- * The sources of the ring: secret_fingerprint() of each key, shared keys first.
- * Returns how many were written.
+ * The sources of the ring (event.h), made of secret_fingerprint() of each key,
+ * shared keys first. Returns how many were written.
  */
 size_t keyring_sources(
     const struct keyring *k, uint32_t ret[static KEYRING_KEYS_MAX]);

@@ -135,6 +135,6 @@ udp_in_source(struct udp_in *u, bool vouched)
 		.ctx = &u->reader,
 		.is_network = true,
 		.is_vouched = vouched,
-		.id = UDP_IN_SOURCE,
+		.id = SOURCE_UDP,
 	};
 }

@@ -12,10 +12,7 @@
 
 #include "watch/intake/intake.h"
 
-enum {
-	UDP_IN_SOURCE = 1, /* of frames without a key, in their identity */
-	UDP_IN_ADDRESS_BYTES = 64
-};
+enum { UDP_IN_ADDRESS_BYTES = 64 };
 
 struct udp_in;
 

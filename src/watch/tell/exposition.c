@@ -343,22 +343,23 @@ put_row_value(char *p, const struct exposition_rows *rows,
 }
 
 /* Agents of other hosts may have the pid of one here: they have one label
- * more. Sources are those of the intake: 1 is the network without a key. */
+ * more. A key is called by its fingerprint. */
 static char *
 put_source(char *p, uint32_t source)
 {
 	uint8_t bytes[4];
 	char hex[2 * sizeof(bytes) + 1];
 
-	if (likely(source == 0))
+	if (likely(source == SOURCE_HOST))
 		return p;
 	p = put_text(p, "\",source=\"");
-	if (source == 1)
+	if (source == SOURCE_UDP)
 		return put_text(p, "udp");
 	for (size_t i = 0; i < sizeof(bytes); i++)
-		bytes[i] = (uint8_t)(source >> (24 - 8 * i));
+		bytes[i] = (uint8_t)((source & ~SOURCE_MASTER) >> (24 - 8 * i));
 	text_bytes_to_hex(bytes, sizeof(bytes), hex);
-	return put_text(p, hex);
+	p = put_text(p, hex);
+	return (source & SOURCE_MASTER) != 0 ? put_text(p, "-master") : p;
 }
 
 char *
