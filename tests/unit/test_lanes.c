@@ -268,7 +268,7 @@ closing_the_agent_ends_its_lanes_in_order(void **state)
 static uint64_t
 clock_ns(clockid_t id)
 {
-	return varta__clock_read(id);
+	return varta__clock_read_ns(id);
 }
 
 static void

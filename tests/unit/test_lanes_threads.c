@@ -46,7 +46,7 @@ look(const struct lane_record *record, uint64_t since_ns)
 	uint64_t beat_ns = atomic_load(&record->beat_ns);
 
 	assert_true(beat_ns == 0 || beat_ns >= since_ns);
-	assert_true(beat_ns <= varta__clock_read(CLOCK_MONOTONIC));
+	assert_true(beat_ns <= varta__clock_read_ns(CLOCK_MONOTONIC));
 	assert_in_range(atomic_load(&record->status), VARTA_OK, VARTA_CRITICAL);
 	assert_in_range(atomic_load(&record->beats), 0, THREADS * ROUNDS);
 	assert_int_equal(atomic_load(&record->generation), 1);
