@@ -65,16 +65,12 @@ tell_keys(const struct keyring *keys)
 }
 
 static void
-warn_of_keys(const struct keyring *keys, const struct options *options)
+lock_keys(struct keyring *keys)
 {
-	if (!keyring_is_locked(keys))
+	if (!keyring_lock(keys))
 		log_warn("key files: the keys cannot be locked into memory "
 			 "and may be written to swap: raise the limit of "
 			 "locked memory");
-	if (options->state_dir == NULL)
-		log_warn("--udp-port: without --state-dir sealed beats of "
-			 "before a restart of this observer could be replayed "
-			 "after it");
 }
 
 static int
@@ -151,7 +147,11 @@ open_sealed(struct network *n, const struct options *options,
 	gauges->sealed_sessions_max =
 	    replay_sessions_max(options->udp_senders_max);
 	tell_keys(keys);
-	warn_of_keys(keys, options);
+	lock_keys(keys);
+	if (options->state_dir == NULL)
+		log_warn("--udp-port: without --state-dir sealed beats of "
+			 "before a restart of this observer could be replayed "
+			 "after it");
 	return 0;
 }
 
@@ -188,12 +188,16 @@ network_close(struct network *n)
 }
 
 void
-network_set_keys(struct network *n, struct keyring *keys)
+network_set_keys(
+    struct network *n, struct keyring *keys, struct keyring *last_given)
 {
+	if (n->sealed != NULL)
+		sealed_in_set_keys(n->sealed, keys);
+	keyring_free(last_given);
 	if (n->sealed == NULL)
 		return;
-	sealed_in_set_keys(n->sealed, keys);
 	tell_keys(keys);
+	lock_keys(keys);
 }
 
 struct intake_source

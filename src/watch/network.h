@@ -41,8 +41,10 @@ int network_open(struct network *n, const struct options *options,
     const struct network_clock *clock);
 void network_close(struct network *n);
 
-/* From now on these keys hold; the last ones are not used any more. */
-void network_set_keys(struct network *n, struct keyring *keys);
+/* From now on these keys hold, which are borrowed. The last ones are freed:
+ * there may be no room to lock both into memory. */
+void network_set_keys(
+    struct network *n, struct keyring *keys, struct keyring *last_given);
 
 /* take is NULL where there is no network. */
 struct intake_source network_source(const struct network *n);

@@ -279,8 +279,7 @@ apply(struct watch *w, struct setup *next)
 	    u64_mul_sat(o->threshold_ms, NS_PER_MS));
 	if (w->serve.prom != NULL && o->prom_token_file != NULL)
 		http_set_token(w->serve.prom, next->token);
-	network_set_keys(&w->network, next->keys);
-	keyring_free(last->keys);
+	network_set_keys(&w->network, next->keys, last->keys);
 	last->keys = NULL;
 	/* What cannot change was borrowed by others when they were opened. */
 	if (last != w->first)

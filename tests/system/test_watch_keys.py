@@ -24,7 +24,7 @@ from sealing import (
     with_core,
 )
 from support import VARTA
-from watching import run_watch
+from watching import needs_root, run_watch
 
 PID = 4242
 
@@ -102,10 +102,57 @@ def test_key_files_that_are_not_good_are_refused_at_the_start(
 # ---- memory ---------------------------------------------------------------
 
 
-@pytest.mark.skipif(
+needs_no_asan = pytest.mark.skipif(
     b"__asan_init" in support.WATCH.read_bytes(),
-    reason="the address sanitizer leaves no core",
+    reason="the address sanitizer locks nothing and leaves no core",
 )
+
+
+def locked_kib(watch):
+    status = open(f"/proc/{watch.pid}/status").read()
+    [line] = [x for x in status.splitlines() if x.startswith("VmLck:")]
+    return int(line.split()[1])
+
+
+@needs_no_asan
+def test_keys_are_locked_into_memory(sealed):
+    watch = sealed.start()
+    if "cannot be locked" in watch.log():
+        pytest.skip("needs a limit of locked memory that is not 0")
+    assert locked_kib(watch) >= 40
+
+
+def with_locked_kib(limit):
+    """The program where so much memory may be locked, and no more."""
+    script = f'ulimit -l {limit}; exec "$@"'
+    drop = ["setpriv", "--bounding-set=-ipc_lock", "--inh-caps=-ipc_lock"]
+    return ["sh", "-ec", script, "sh", *drop, support.WATCH]
+
+
+@needs_root
+@needs_no_asan
+def test_keys_are_locked_after_a_reload_where_two_rings_do_not_fit(sealed):
+    watch = sealed.start(program=with_locked_kib(60))
+    before = locked_kib(watch)
+    assert before >= 40
+    for text in (OTHER_TEXT, KEY_TEXT, OTHER_TEXT):
+        support.write_secret(sealed.key, text)
+        sealed.reload()
+        assert locked_kib(watch) == before
+    assert sealed.offer(Session(OTHER_KEY, PID).frame()) == 1
+    assert "cannot be locked" not in watch.log()
+
+
+@needs_root
+@needs_no_asan
+def test_it_is_told_at_each_reload_that_keys_are_not_locked(sealed):
+    watch = sealed.start(program=with_locked_kib(0))
+    for count in (1, 2):
+        assert watch.log().count("keys cannot be locked into memory") == count
+        sealed.reload()
+
+
+@needs_no_asan
 def test_a_core_file_of_the_observer_holds_no_key(sealed, folder):
     place = folder / "cores"
     place.mkdir()

@@ -154,17 +154,6 @@ def test_plain_frames_and_odd_lengths_are_counted(sealed):
     assert value == len(lengths) + 1
 
 
-def test_keys_are_locked_into_memory(sealed):
-    watch = sealed.start()
-    status = open(f"/proc/{watch.pid}/status").read()
-    [locked] = [x for x in status.splitlines() if x.startswith("VmLck:")]
-    if "cannot be locked" in watch.log():
-        pytest.skip("needs a limit of locked memory that is not 0")
-    if b"__asan_init" in support.WATCH.read_bytes():
-        pytest.skip("the address sanitizer locks nothing")
-    assert int(locked.split()[1]) >= 40
-
-
 # ---- what was taken is never taken again ----------------------------------
 
 

@@ -40,7 +40,6 @@ struct agent {
 struct keyring {
 	size_t n_shared;
 	bool has_master;
-	bool is_locked;
 	uint32_t master_source;
 	uint32_t shared_sources[KEYRING_SHARED_MAX];
 	uint8_t shared[KEYRING_SHARED_MAX][KEYRING_KEY_BYTES];
@@ -196,8 +195,6 @@ keyring_new(const struct keyring_files *files, struct keyring **ret,
 	k = secret_new(sizeof(*k));
 	if (k == NULL)
 		return fault_set(fault, -ENOMEM, no_memory);
-	/* secret_new() has tried, and does not tell. */
-	k->is_locked = sodium_mlock(k, sizeof(*k)) == 0;
 	r = read_all(k, files, fault);
 	if (r == 0) {
 		drop_doubles(k);
@@ -219,9 +216,9 @@ keyring_free(struct keyring *k)
 }
 
 bool
-keyring_is_locked(const struct keyring *k)
+keyring_lock(struct keyring *k)
 {
-	return k->is_locked;
+	return sodium_mlock(k, sizeof(*k)) == 0;
 }
 
 size_t

@@ -54,9 +54,12 @@ int keyring_new(const struct keyring_files *files, struct keyring **ret,
 /* Wipes everything. Takes NULL. */
 void keyring_free(struct keyring *k);
 
-/* False where the system would not lock the block into memory, so that keys
- * may be written to swap. */
-bool keyring_is_locked(const struct keyring *k);
+/*
+ * Keep the block out of swap. keyring_new() has tried; where two rings do not
+ * fit below the limit of locked memory, one may once the other is gone. False
+ * where it cannot be: keys may then be written to swap.
+ */
+bool keyring_lock(struct keyring *k);
 
 size_t keyring_shared_count(const struct keyring *k);
 bool keyring_has_master(const struct keyring *k);
