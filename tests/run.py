@@ -58,10 +58,11 @@ def read_tap(output):
         case = re.match(r"(not )?ok\b *\d* *-? *(.*)", line)
         if plan:
             planned = (planned or 0) + int(plan.group(1))
-        elif case and case.group(1):
-            failed.append(case.group(2))
+        # cmocka says "not ok" of a case that was skipped.
         elif case and re.search(r"#\s*skip", line, re.IGNORECASE):
             skipped.append(case.group(2))
+        elif case and case.group(1):
+            failed.append(case.group(2))
         elif case:
             passed += 1
     return passed, failed, skipped, planned
