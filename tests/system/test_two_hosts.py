@@ -33,6 +33,8 @@ def start(folder):
             stdout=open(folder / "out", "w"),
             stderr=open(folder / "err", "w"),
             start_new_session=True,
+            # A shell cannot trap what was ignored when it was started.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         started.append(process)
         return process
