@@ -110,6 +110,50 @@ other_paths_are_not_found(void **state)
 }
 
 static void
+a_target_may_be_a_whole_url(void **state)
+{
+	const struct http_options options = plain_options();
+
+	(void)state;
+	start(&options);
+	assert_status(
+	    "GET http://varta/metrics HTTP/1.1\r\nHost: x\r\n\r\n", 200);
+	assert_status(
+	    "GET HTTP://x:9/healthz?y HTTP/1.1\r\nHost: x\r\n\r\n", 200);
+	assert_status("GET http://varta HTTP/1.1\r\nHost: x\r\n\r\n", 404);
+	assert_status("GET http:///metrics HTTP/1.1\r\nHost: x\r\n\r\n", 404);
+	assert_status(
+	    "GET ftp://varta/metrics HTTP/1.1\r\nHost: x\r\n\r\n", 404);
+}
+
+static void
+a_path_does_not_end_at_a_nul(void **state)
+{
+	const struct http_options options = plain_options();
+
+	(void)state;
+	start(&options);
+	assert_status("GET /metrics%00 HTTP/1.1\r\nHost: x\r\n\r\n", 404);
+	assert_status("GET /%6detrics HTTP/1.1\r\nHost: x\r\n\r\n", 200);
+}
+
+static void
+what_http_does_not_allow_is_a_bad_request(void **state)
+{
+	const struct http_options options = plain_options();
+
+	(void)state;
+	start(&options);
+	assert_status("GET /healthz HTTP/1.1\r\n\r\n", 400);
+	assert_status("GET /healthz HTTP/1.0\r\n\r\n", 200);
+	assert_status(GET_METRICS "host: y\r\n\r\n", 400);
+	assert_status(GET_METRICS "X : y\r\n\r\n", 400);
+	assert_status(
+	    GET_METRICS "Content-Length: 0\r\nContent-Length: 1\r\n\r\n", 400);
+	assert_int_equal(stats.prom_requests, 5);
+}
+
+static void
 other_methods_are_refused_with_those_allowed(void **state)
 {
 	const struct http_options options = plain_options();
@@ -281,6 +325,9 @@ main(void)
 		TEST(a_request_with_large_headers_gets_a_whole_body),
 		TEST(head_gets_headers_only),
 		TEST(other_paths_are_not_found),
+		TEST(a_target_may_be_a_whole_url),
+		TEST(a_path_does_not_end_at_a_nul),
+		TEST(what_http_does_not_allow_is_a_bad_request),
 		TEST(other_methods_are_refused_with_those_allowed),
 		TEST(a_body_is_refused),
 		TEST(headers_that_are_too_large_are_refused),

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "watch/tell/accept.h"
+#include "watch/tell/request.h"
 
 static const char methods_allowed[] = "GET, HEAD";
 
@@ -176,18 +177,6 @@ is_authorised(const struct answer *a, struct MHD_Connection *connection)
 	return allowed;
 }
 
-static bool
-has_body(struct MHD_Connection *connection)
-{
-	const char *length = MHD_lookup_connection_value(
-	    connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
-	const char *coding = MHD_lookup_connection_value(
-	    connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_TRANSFER_ENCODING);
-
-	return coding != NULL ||
-	       (length != NULL && strspn(length, "0") != strlen(length));
-}
-
 static enum MHD_Result
 send_metrics(struct answer *a, struct MHD_Connection *connection, bool is_get)
 {
@@ -221,13 +210,14 @@ answer_request(void *cls, struct MHD_Connection *connection, const char *url,
 {
 	static char ok[] = "ok\n", no_path[] = "not found\n";
 	static char no_method[] = "GET and HEAD only\n";
+	static char bad[] = "bad request\n";
 	static char no_body[] = "no request body, please\n";
 	static char too_often[] = "too many requests\n";
 	static char no_token[] = "token missing or wrong\n";
 	struct answer *a = cls;
+	const char *path;
 	bool is_metrics, is_ready, is_get;
 
-	(void)version;
 	(void)upload_data;
 	(void)upload_data_size;
 	(void)request;
@@ -236,16 +226,20 @@ answer_request(void *cls, struct MHD_Connection *connection, const char *url,
 	if (!is_within_rate(a, connection))
 		return send_text(connection, MHD_HTTP_TOO_MANY_REQUESTS,
 		    too_often, MHD_HTTP_HEADER_RETRY_AFTER, "1");
-	is_metrics = strcmp(url, "/metrics") == 0;
-	is_ready = strcmp(url, "/readyz") == 0;
-	if (!is_metrics && !is_ready && strcmp(url, "/healthz") != 0)
+	if (!request_is_good(connection, version))
+		return send_text(
+		    connection, MHD_HTTP_BAD_REQUEST, bad, NULL, NULL);
+	path = request_path(url);
+	is_metrics = strcmp(path, "/metrics") == 0;
+	is_ready = strcmp(path, "/readyz") == 0;
+	if (!is_metrics && !is_ready && strcmp(path, "/healthz") != 0)
 		return send_text(
 		    connection, MHD_HTTP_NOT_FOUND, no_path, NULL, NULL);
 	is_get = strcmp(method, MHD_HTTP_METHOD_GET) == 0;
 	if (!is_get && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
 		return send_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED,
 		    no_method, MHD_HTTP_HEADER_ALLOW, methods_allowed);
-	if (has_body(connection))
+	if (request_has_body(connection))
 		return send_text(connection, MHD_HTTP_CONTENT_TOO_LARGE,
 		    no_body, NULL, NULL);
 	if (is_ready)

@@ -2,11 +2,12 @@
  * What a request is answered with. Called by libmicrohttpd for each request
  * whose head is complete; http.c owns the connections.
  *
- * Order: rate limit (429), path (404), method (405), a body (413), token
- * (401), and then 200. /healthz and /readyz need no token. /healthz says that
- * the loop runs; /readyz is 503 before the start is over and for some seconds
- * after the observer was late itself, and says why. Every answer closes its
- * connection, so that one deadline bounds connection and request alike.
+ * Order: rate limit (429), what HTTP does not allow (400), path (404), method
+ * (405), a body (413), token (401), and then 200. /healthz and /readyz need no
+ * token. /healthz says that the loop runs; /readyz is 503 before the start is
+ * over and for some seconds after the observer was late itself, and says why.
+ * Every answer closes its connection, so that one deadline bounds connection
+ * and request alike.
  */
 #ifndef WATCH_TELL_ANSWER_H
 #define WATCH_TELL_ANSWER_H

@@ -17,6 +17,7 @@
 #include "watch/tell/answer.h"
 #include "watch/tell/listener.h"
 #include "watch/tell/ratelimit.h"
+#include "watch/tell/request.h"
 #include "watch/tell/words.h"
 
 /* Of an address, or of a path with its NUL. */
@@ -115,7 +116,9 @@ start_daemon(struct http *h)
 	    0, NULL, NULL, answer_request, &h->answer,
 	    MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTP_CONNECTIONS,
 	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_CONNECTION_BYTES,
-	    MHD_OPTION_NOTIFY_CONNECTION, notify, h, MHD_OPTION_END);
+	    MHD_OPTION_NOTIFY_CONNECTION, notify, h,
+	    MHD_OPTION_UNESCAPE_CALLBACK, request_unescape, NULL,
+	    MHD_OPTION_END);
 	if (h->daemon == NULL)
 		return -ENOMEM;
 	info = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD);
