@@ -338,7 +338,7 @@ def test_too_many_requests_of_one_address_are_told_so(observer):
 
 def test_silent_clients_keep_nobody_from_being_served(watch, agent):
     with contextlib.ExitStack() as stack:
-        for _ in range(8):
+        for _ in range(100):
             stack.enter_context(connection(watch))
         assert watch.get("/healthz").status == 200
         assert watch.get().status == 200

@@ -16,6 +16,7 @@
 #include "base/util.h"
 #include "watch/tell/answer.h"
 #include "watch/tell/listener.h"
+#include "watch/tell/places.h"
 #include "watch/tell/ratelimit.h"
 #include "watch/tell/request.h"
 #include "watch/tell/words.h"
@@ -24,15 +25,10 @@
 enum { NAME_BYTES = sizeof(((struct sockaddr_un *)NULL)->sun_path) };
 
 _Static_assert((int)NAME_BYTES >= (int)LISTENER_NAME_BYTES, "room for both");
+_Static_assert((int)HTTP_CONNECTIONS == (int)PLACES, "one limit");
+_Static_assert(
+    (int)HTTP_CONNECTIONS_PER_ADDRESS == (int)PLACES_PER_ADDRESS, "one limit");
 _Static_assert((int)HTTP_TOKEN_BYTES == (int)AUTH_TOKEN_BYTES, "one token");
-
-/* One connection, from accept to close. */
-struct place {
-	int fd;   /* the library's; -1: free */
-	bool cut; /* its time was over; waits to be closed */
-	uint64_t until_ns;
-	struct ratelimit_key address;
-};
 
 struct http {
 	struct MHD_Daemon *daemon;
@@ -43,7 +39,7 @@ struct http {
 	const struct local *local; /* whose descriptor listen_fd is, or NULL */
 	uint64_t accept_again_ns;  /* 0: accepting */
 	struct answer answer;
-	struct place places[HTTP_CONNECTIONS];
+	struct places places;
 	char name[NAME_BYTES];
 };
 
@@ -59,24 +55,21 @@ kind_of(const struct http *h)
 	return h->local != NULL ? "control socket" : "metrics address";
 }
 
-/* A free place, if neither all nor this address' share of them are taken. */
-static struct place *
-find_place(struct http *h, struct ratelimit_key address)
+/* The library sees the end of the connection and closes it. */
+static void
+cut(struct place *place)
 {
-	struct place *found = NULL;
-	unsigned n_of_address = 0;
-	size_t i;
+	place->cut = true;
+	(void)shutdown(place->fd, SHUT_RDWR);
+}
 
-	for (i = 0; i < HTTP_CONNECTIONS; i++) {
-		if (h->places[i].fd < 0)
-			found = &h->places[i];
-		else if (ratelimit_key_equal(h->places[i].address, address))
-			n_of_address++;
-	}
-	/* A Unix socket has no addresses, and its peers are friends. */
-	return h->local != NULL || n_of_address < HTTP_CONNECTIONS_PER_ADDRESS
-		   ? found
-		   : NULL;
+static struct place *
+place_of(struct http *h, struct MHD_Connection *connection)
+{
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(
+	    connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+	return places_of(&h->places, info->connect_fd);
 }
 
 /* The library tells when it is done with a socket, just before closing it. */
@@ -84,18 +77,25 @@ static void
 notify(void *cls, struct MHD_Connection *connection, void **socket_context,
     enum MHD_ConnectionNotificationCode what)
 {
-	const union MHD_ConnectionInfo *info;
-	struct http *h = cls;
-	size_t i;
+	struct place *place = place_of(cls, connection);
 
 	(void)socket_context;
-	if (what != MHD_CONNECTION_NOTIFY_CLOSED)
-		return;
-	info = MHD_get_connection_info(
-	    connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-	for (i = 0; i < HTTP_CONNECTIONS; i++)
-		if (h->places[i].fd == info->connect_fd)
-			h->places[i].fd = -1;
+	if (what == MHD_CONNECTION_NOTIFY_CLOSED && place != NULL)
+		places_free(place);
+}
+
+static enum MHD_Result
+take_request(void *cls, struct MHD_Connection *connection, const char *url,
+    const char *method, const char *version, const char *upload_data,
+    size_t *upload_data_size, void **request)
+{
+	struct http *h = cls;
+	struct place *place = place_of(h, connection);
+
+	if (place != NULL)
+		place->asked = true;
+	return answer_request(&h->answer, connection, url, method, version,
+	    upload_data, upload_data_size, request);
 }
 
 static int
@@ -113,11 +113,10 @@ start_daemon(struct http *h)
 
 	/* No time-out of the library: our deadline is the stricter one. */
 	h->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET,
-	    0, NULL, NULL, answer_request, &h->answer,
-	    MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTP_CONNECTIONS,
-	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_CONNECTION_BYTES,
-	    MHD_OPTION_NOTIFY_CONNECTION, notify, h,
-	    MHD_OPTION_UNESCAPE_CALLBACK, request_unescape, NULL,
+	    0, NULL, NULL, take_request, h, MHD_OPTION_CONNECTION_LIMIT,
+	    (unsigned)HTTP_CONNECTIONS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+	    (size_t)HTTP_CONNECTION_BYTES, MHD_OPTION_NOTIFY_CONNECTION, notify,
+	    h, MHD_OPTION_UNESCAPE_CALLBACK, request_unescape, NULL,
 	    MHD_OPTION_END);
 	if (h->daemon == NULL)
 		return -ENOMEM;
@@ -187,7 +186,6 @@ http_open(const struct http_options *options,
 {
 	const char *what = "";
 	struct http *h;
-	size_t i;
 	int r;
 
 	h = calloc(1, sizeof(*h));
@@ -200,8 +198,8 @@ http_open(const struct http_options *options,
 	h->scrape_budget_ns = options->scrape_budget_ns;
 	h->epoll_fd = -1;
 	h->listen_fd = -1;
-	for (i = 0; i < HTTP_CONNECTIONS; i++)
-		h->places[i].fd = -1;
+	/* A Unix socket has no addresses, and its peers are friends. */
+	places_init(&h->places, options->local == NULL);
 	h->answer.source = *source;
 	h->answer.stats = stats;
 	if (options->has_token)
@@ -267,6 +265,35 @@ set_accepting(struct http *h, bool accepting)
 	(void)epoll_ctl(h->epoll_fd, EPOLL_CTL_MOD, h->listen_fd, &ev);
 }
 
+/*
+ * A place for a connection, or NULL. Silent ones keep nobody out: when there is
+ * no room, those who have asked meanwhile are answered, and then the one goes
+ * that has been silent longest.
+ */
+static struct place *
+make_place(
+    struct http *h, int fd, struct ratelimit_key address, uint64_t now_ns)
+{
+	const uint64_t until_ns =
+	    u64_add_sat(now_ns, HTTP_DEADLINE_MS * NS_PER_MS);
+	struct place *place, *silent;
+
+	place = places_take(&h->places, fd, address, until_ns);
+	if (place != NULL)
+		return place;
+	(void)MHD_run(h->daemon);
+	place = places_take(&h->places, fd, address, until_ns);
+	if (place != NULL)
+		return place;
+	h->stats->prom_dropped[STATS_PROM_DRAIN]++;
+	silent = places_silent(&h->places, address);
+	if (silent == NULL)
+		return NULL;
+	cut(silent);
+	(void)MHD_run(h->daemon);
+	return places_take(&h->places, fd, address, until_ns);
+}
+
 /* Take one connection. 0, or -errno when there is none to take. */
 static int
 accept_one(struct http *h, uint64_t now_ns)
@@ -276,7 +303,6 @@ accept_one(struct http *h, uint64_t now_ns)
 		struct sockaddr_storage storage;
 	} peer = { .any.sa_family = AF_UNSPEC };
 	socklen_t len = sizeof(peer);
-	struct ratelimit_key address;
 	struct place *place;
 	int fd;
 
@@ -290,21 +316,14 @@ accept_one(struct http *h, uint64_t now_ns)
 		fd_close(&fd);
 		return 0;
 	}
-	address = ratelimit_key_of(&peer.any);
-	place = find_place(h, address);
+	place = make_place(h, fd, ratelimit_key_of(&peer.any), now_ns);
 	if (place == NULL) {
-		h->stats->prom_dropped[STATS_PROM_DRAIN]++;
 		fd_close(&fd);
 		return 0;
 	}
-	*place = (struct place){
-		.fd = fd,
-		.until_ns = u64_add_sat(now_ns, HTTP_DEADLINE_MS * NS_PER_MS),
-		.address = address,
-	};
 	/* Owns the socket from here on, and closes it when this fails. */
 	if (MHD_add_connection(h->daemon, fd, &peer.any, len) != MHD_YES)
-		place->fd = -1;
+		places_free(place);
 	return 0;
 }
 
@@ -338,22 +357,6 @@ accept_new(struct http *h, uint64_t now_ns)
 	}
 }
 
-/* The library sees the end of the connection and closes it. */
-static void
-cut_overdue(struct http *h, uint64_t now_ns)
-{
-	struct place *place;
-	size_t i;
-
-	for (i = 0; i < HTTP_CONNECTIONS; i++) {
-		place = &h->places[i];
-		if (place->fd < 0 || place->cut || now_ns < place->until_ns)
-			continue;
-		place->cut = true;
-		(void)shutdown(place->fd, SHUT_RDWR);
-	}
-}
-
 /* True when the library has work that no descriptor will tell of. */
 static bool
 has_work(const struct http *h)
@@ -367,12 +370,14 @@ void
 http_serve(struct http *h, uint64_t now_ns)
 {
 	const uint64_t begin_ns = clock_now_ns(CLOCK_SOURCE_MONOTONIC);
+	struct place *overdue;
 	uint64_t spent_ns;
 
 	h->answer.now_ns = now_ns;
 	h->answer.until_ns = u64_add_sat(begin_ns, HTTP_PASS_US * NS_PER_US);
 	h->answer.made_piece = false;
-	cut_overdue(h, now_ns);
+	while ((overdue = places_overdue(&h->places, now_ns)) != NULL)
+		cut(overdue);
 	accept_new(h, now_ns);
 	do {
 		(void)MHD_run(h->daemon);
@@ -389,15 +394,10 @@ http_serve(struct http *h, uint64_t now_ns)
 uint64_t
 http_next_ns(const struct http *h, uint64_t now_ns)
 {
-	uint64_t next_ns = NS_NEVER;
-	size_t i;
+	uint64_t next_ns = places_next_ns(&h->places);
 
 	if (has_work(h))
 		return now_ns;
-	if (h->accept_again_ns != 0)
-		next_ns = h->accept_again_ns;
-	for (i = 0; i < HTTP_CONNECTIONS; i++)
-		if (h->places[i].fd >= 0 && !h->places[i].cut)
-			next_ns = u64_min(next_ns, h->places[i].until_ns);
-	return next_ns;
+	return h->accept_again_ns != 0 ? u64_min(next_ns, h->accept_again_ns)
+				       : next_ns;
 }

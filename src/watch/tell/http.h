@@ -75,7 +75,8 @@ int http_fd(const struct http *h);
 /*
  * Do what is ready, for about HTTP_PASS_US; what is left then is counted and
  * http_next_ns() asks for another pass at once. now_ns is the observer's time.
- * A connection beyond the limits is closed unanswered and counted as drained.
+ * Beyond the limits the connection that has been silent longest is closed, or
+ * the new one when all have asked; that is counted as drained.
  */
 void http_serve(struct http *h, uint64_t now_ns);
 

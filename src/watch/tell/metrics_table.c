@@ -304,7 +304,7 @@ const struct family family_table[] = {
 	    "HTTP requests with a missing or wrong token."),
 	COUNTER_BY("varta_prom_connections_dropped_total", "reason",
 	    metrics_dropped_reasons, prom_dropped,
-	    "drain: no room for the connection; rate_limit: answered 429; "
+	    "drain: closed unanswered to make room; rate_limit: answered 429; "
 	    "ip_table_full: served, another address was forgotten."),
 	COUNTER("varta_nonce_wrap_total", nonce_wraps,
 	    "Agents that used up all nonces and began again."),
