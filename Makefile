@@ -44,7 +44,7 @@ install: build
 
 # From a copy of the tree, since a package is built where debian/ is.
 deb:
-	@.ci/install build ci
+	@.ci/install build deb
 	@rm -rf $(BUILD)/deb
 	@mkdir -p $(BUILD)/deb/varta
 	@tar -c --exclude=.git --exclude='./build*' --exclude=./run \
