@@ -87,17 +87,25 @@ def test_lintian_finds_no_fault(packages):
     )
 
 
+def install(packages, folder):
+    units.make_writable(folder, "/etc", "/usr", "/var")
+    run("mount", "-t", "tmpfs", "-o", "mode=0755", "none", "/run")
+    run("ip", "link", "set", "lo", "up")
+    dpkg("-i", *(packages[name] for name in sorted(NAMES)))
+
+
+def dpkg(*arguments):
+    run(
+        *("dpkg", *arguments),
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+    )
+
+
 @needs_packaging
 @pytest.mark.limit(120)
 @on_own_host
 def test_what_is_installed_works_and_goes_away_again(packages, folder):
-    units.make_writable(folder, "/etc", "/usr", "/var")
-    run("mount", "-t", "tmpfs", "-o", "mode=0755", "none", "/run")
-    run("ip", "link", "set", "lo", "up")
-    run(
-        *("dpkg", "-i", *(packages[name] for name in sorted(NAMES))),
-        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-    )
+    install(packages, folder)
     there = pathlib.Path("/lib/systemd/system/varta-watch.service")
     assert there.read_text() == units.UNIT.read_text()
     assert pathlib.Path("/run/varta").owner() == "varta"
@@ -114,6 +122,29 @@ def test_what_is_installed_works_and_goes_away_again(packages, folder):
         watch.wait_event("join", agent.pid)
     assert "varta" in run("man", "-w", "8", "varta-watch")
 
-    run("dpkg", "-P", *sorted(NAMES))
+    dpkg("-P", *sorted(NAMES))
     assert not pathlib.Path("/usr/bin/varta-watch").exists()
     assert not pathlib.Path("/etc/default/varta-watch").exists()
+
+
+@needs_packaging
+@pytest.mark.limit(120)
+@on_own_host
+def test_what_is_the_hosts_own_goes_with_a_purge_only(packages, folder):
+    install(packages, folder)
+    options = pathlib.Path("/etc/default/varta-watch")
+    options.write_text('VARTA_WATCH="--threshold-ms 1000"\n')
+    audit = pathlib.Path("/var/lib/varta/audit.log")
+    audit.parent.mkdir()
+    audit.touch()
+
+    # A new version, and a package that is removed for a while.
+    dpkg("-i", packages["varta-watch"])
+    dpkg("-r", "varta-watch")
+    dpkg("-i", packages["varta-watch"])
+    assert "--threshold-ms 1000" in options.read_text()
+    assert audit.exists()
+
+    dpkg("-P", "varta-watch")
+    left = [options, audit.parent, pathlib.Path("/run/varta")]
+    assert [path for path in left if path.exists()] == []
