@@ -340,3 +340,9 @@ lives_count(const struct lives *l)
 {
 	return tracker_count(l->tracker);
 }
+
+uint32_t
+lives_hanging(const struct lives *l)
+{
+	return tracker_hanging(l->tracker);
+}

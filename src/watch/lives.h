@@ -159,5 +159,6 @@ bool lives_view(const struct lives *l, uint32_t slot, struct agent_view *ret);
 bool lives_row(const struct lives *l, uint32_t slot, struct agent_row *ret);
 uint32_t lives_slots(const struct lives *l);
 uint32_t lives_count(const struct lives *l);
+uint32_t lives_hanging(const struct lives *l);
 
 #endif

@@ -444,3 +444,9 @@ observer_lanes(const struct observer *o)
 {
 	return o->lanes != NULL ? lanes_count(o->lanes) : 0;
 }
+
+uint32_t
+observer_hanging(const struct observer *o)
+{
+	return lives_hanging(o->lives);
+}

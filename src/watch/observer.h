@@ -109,5 +109,6 @@ struct metrics_source observer_metrics(
     struct observer *o, const struct metrics_gauges *gauges);
 uint32_t observer_agents(const struct observer *o);
 uint32_t observer_lanes(const struct observer *o);
+uint32_t observer_hanging(const struct observer *o);
 
 #endif

@@ -177,7 +177,7 @@ join(struct run *r, uint64_t id)
 	struct beat beat = some_beat(r, NULL, id);
 	struct identity identity = {
 		.start_ticks = one_in(2) ? 0 : 1 + prng_below(&prng, 100),
-		.pidfd = -1,
+		.pidfd = one_in(3) ? -1 : 9,
 		.gone = one_in(30),
 	};
 	struct agent_terms terms = some_terms(r);
@@ -304,6 +304,7 @@ pass(struct run *r)
 		r->now_ns += prng_below(&prng, 100 * NS_PER_MS);
 	look(r);
 	check_next(r);
+	assert_int_equal(tracker_hanging(r->tracker), herd_hanging(&r->herd));
 	/* And again exactly when it is asked for. */
 	next = tracker_next_ns(r->tracker, r->now_ns, 0);
 	if (next > r->now_ns && next - r->now_ns < 3 * SLOT_NS) {

@@ -56,6 +56,7 @@ herd_join(struct herd *h, const struct beat *beat,
 		.threshold_ns = terms->threshold_ns,
 		.hold_ns = u64_add_sat(now_ns, terms->grace_ns),
 		.start_ticks = identity->start_ticks,
+		.has_pidfd = identity->pidfd >= 0,
 		.gone = identity->gone,
 		.full_rate_ns = now_ns + interval_ns(h),
 		.beats = 1,
@@ -215,6 +216,17 @@ herd_earliest_ns(const struct herd *h)
 		if (h->agents[i].used && !h->agents[i].stalled)
 			ret = u64_min(ret, herd_deadline_ns(&h->agents[i]));
 	return ret;
+}
+
+uint32_t
+herd_hanging(const struct herd *h)
+{
+	const struct herd_agent *a;
+	uint32_t n = 0;
+
+	for (a = h->agents; a < h->agents + HERD_MAX; a++)
+		n += a->used && a->stalled && a->has_pidfd && !a->gone;
+	return n;
 }
 
 int

@@ -21,6 +21,7 @@ struct herd_agent {
 	uint64_t threshold_ns;
 	uint64_t hold_ns;
 	uint64_t start_ticks;
+	bool has_pidfd;
 	uint64_t full_rate_ns; /* when the next beat would come */
 	uint64_t beats;
 	uint64_t stalls;
@@ -56,6 +57,9 @@ uint64_t herd_deadline_ns(const struct herd_agent *a);
 
 /* The earliest deadline of an agent that is not stalled; NS_NEVER. */
 uint64_t herd_earliest_ns(const struct herd *h);
+
+/* Stalled, of a process that is there. */
+uint32_t herd_hanging(const struct herd *h);
 
 /* May it be evicted: 0 no, 1 when evicting is balanced, 2 always. */
 int herd_evictable(const struct herd_agent *a, uint64_t now_ns);

@@ -92,6 +92,26 @@ def test_a_stopped_agent_stalls_and_is_back_when_continued(observer, agent):
     assert "beats again" in log
 
 
+def test_how_many_hang_now_is_told_until_they_do_not(observer, agent):
+    watch = observer(*METRICS, threshold_ms=200)
+    back, ends, ended = (agent(watch.socket_path) for _ in range(3))
+    for one in (back, ends, ended):
+        one.beat()
+    ended.kill()
+    watch.wait_event("stall", count=3)
+    assert watch.metrics().value("varta_agents_hanging") == 2
+    ends.kill()
+    watch.wait_event("exit", ends.pid)
+    assert watch.metrics().value("varta_agents_hanging") == 1
+    # It is back, and then hangs once more.
+    back.beat()
+    watch.wait_event("stall", back.pid, count=2)
+    assert watch.metrics().value("varta_agents_hanging") == 1
+    back.exit(0)
+    watch.wait_event("leave", back.pid)
+    assert watch.metrics().value("varta_agents_hanging") == 0
+
+
 def test_only_the_silent_one_of_many_agents_stalls(observer, agent):
     watch = observer(threshold_ms=2000)
     agents = [agent(watch.socket_path) for _ in range(8)]

@@ -386,6 +386,41 @@ beats_of_a_process_that_has_ended_follow_the_same_rules(void **state)
 	assert_true(tracker_is_gone(t.tracker, slot));
 }
 
+/* Three are silent: one of a process that is there, one of one that has ended,
+ * one without a pidfd. */
+static void
+only_those_whose_process_is_there_are_hanging(void **state)
+{
+	uint32_t there, ended, far;
+	struct beat b = tracked_beat(5, 2, 2000);
+
+	(void)state;
+	t.identity.pidfd = 7;
+	there = tracked_add(&t, 5, 0);
+	ended = tracked_add(&t, 6, 0);
+	t.identity.pidfd = -1;
+	far = tracked_add(&t, 7, 0);
+	assert_int_equal(tracker_hanging(t.tracker), 0);
+	tracker_stall(t.tracker, there, STALL_SILENT);
+	tracker_stall(t.tracker, there, STALL_SILENT);
+	tracker_stall(t.tracker, ended, STALL_SILENT);
+	tracker_stall(t.tracker, far, STALL_SILENT);
+	assert_int_equal(tracker_hanging(t.tracker), 2);
+	tracker_set_gone(t.tracker, ended);
+	tracker_set_gone(t.tracker, far);
+	assert_int_equal(tracker_hanging(t.tracker), 1);
+	assert_int_equal(tracked_put(&t, there, &b, 10), TRACKER_RESUMED);
+	assert_int_equal(tracker_hanging(t.tracker), 0);
+
+	/* One that is forgotten is not waited for. */
+	tracker_stall(t.tracker, there, STALL_SILENT);
+	assert_int_equal(tracker_hanging(t.tracker), 1);
+	tracker_remove(t.tracker, there);
+	tracker_remove(t.tracker, ended);
+	tracker_remove(t.tracker, far);
+	assert_int_equal(tracker_hanging(t.tracker), 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int
@@ -394,6 +429,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_new_agent_is_as_its_first_beat_says),
 		TEST(an_agent_that_was_removed_is_unknown),
+		TEST(only_those_whose_process_is_there_are_hanging),
 		TEST(a_greater_nonce_is_in_order_whatever_the_timestamp),
 		TEST(nonce_0_may_come_first_and_is_then_repeated),
 		TEST(a_beat_out_of_order_changes_nothing),

@@ -327,6 +327,8 @@ const struct family family_table[] = {
 	  .type = FAMILY_GAUGE, .unit = FAMILY_MS,
 	  .of_agent = metrics_agent_last_beat,
 	  .help = "Wall-clock time of the last beat accepted." },
+	GAUGE("varta_agents_hanging", hanging,
+	    "Agents that are stalled now and whose process is there."),
 	FINE("varta_beat_interval_seconds", beat_interval,
 	    "Time between two accepted beats of an agent."),
 	FINE("varta_stall_lateness_seconds", stall_lateness,

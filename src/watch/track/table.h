@@ -113,6 +113,7 @@ struct tracker {
 	uint32_t n_slots; /* ever used */
 	uint32_t n_agents;
 	uint32_t n_stalled;
+	uint32_t n_hanging;        /* of these, whose process is there */
 	uint32_t free_unfiled;     /* last in, first out */
 	uint32_t free_filed_first; /* first in, first out */
 	uint32_t free_filed_last;
@@ -120,6 +121,23 @@ struct tracker {
 	uint32_t scan_next; /* where the search for a victim goes on */
 	enum tracker_eviction eviction;
 };
+
+/* A pidfd says that its process has not ended. */
+static inline bool
+table_is_there(const struct tracker *t, uint32_t slot)
+{
+	return t->cold[slot].pidfd >= 0 &&
+	       (t->hot[slot].notes & TABLE_GONE) == 0;
+}
+
+/* It beats again, or is about to be forgotten. */
+static inline void
+table_uncount_stalled(struct tracker *t, uint32_t slot)
+{
+	t->n_stalled--;
+	if (table_is_there(t, slot))
+		t->n_hanging--;
+}
 
 /* When the agent of this slot owes a beat. Grows only, so a slot is never
  * filed for a later time than this. */

@@ -167,8 +167,12 @@ tracker_is_gone(const struct tracker *t, uint32_t slot)
 void
 tracker_set_gone(struct tracker *t, uint32_t slot)
 {
+	struct table_hot *h = &t->hot[slot];
+
 	assert(table_is_used(t, slot));
-	t->hot[slot].notes |= TABLE_GONE;
+	if ((h->state & TABLE_STALLED) != 0 && table_is_there(t, slot))
+		t->n_hanging--;
+	h->notes |= TABLE_GONE;
 	t->cold[slot].pidfd = -1;
 }
 
@@ -237,4 +241,10 @@ uint32_t
 tracker_count(const struct tracker *t)
 {
 	return t->n_agents;
+}
+
+uint32_t
+tracker_hanging(const struct tracker *t)
+{
+	return t->n_hanging;
 }

@@ -206,4 +206,8 @@ bool tracker_row(const struct tracker *t, uint32_t slot, struct agent_row *ret);
 uint32_t tracker_slots(const struct tracker *t);
 uint32_t tracker_count(const struct tracker *t);
 
+/* Agents that are stalled and of whose process a pidfd says that it is there.
+ */
+uint32_t tracker_hanging(const struct tracker *t);
+
 #endif

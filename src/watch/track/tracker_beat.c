@@ -114,7 +114,7 @@ accept(
 	h->beats++;
 	t->stats->beats++;
 	if ((h->state & TABLE_STALLED) != 0) {
-		t->n_stalled--;
+		table_uncount_stalled(t, slot);
 		t->stats->resumes++;
 		ret = TRACKER_RESUMED;
 	}

@@ -235,6 +235,8 @@ tracker_stall(struct tracker *t, uint32_t slot, enum stall_reason why)
 	h->state |= TABLE_STALLED;
 	table_unwatch(t, slot);
 	t->n_stalled++;
+	if (table_is_there(t, slot))
+		t->n_hanging++;
 	t->cold[slot].stalls++;
 	t->stats->stalls[why]++;
 }

@@ -241,7 +241,7 @@ tracker_remove(struct tracker *t, uint32_t slot)
 	idmap_remove(t->ids, h->id);
 	t->n_agents--;
 	if ((h->state & TABLE_STALLED) != 0)
-		t->n_stalled--;
+		table_uncount_stalled(t, slot);
 	table_unwatch(t, slot);
 	h->state = TABLE_FREE;
 	if ((h->notes & TABLE_FILED) != 0)
