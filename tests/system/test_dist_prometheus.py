@@ -45,6 +45,38 @@ def exported(scraped):
     return found
 
 
+# Those that an operator of the reference knows.
+REFERENCE_ALERTS = """
+    VartaWatchStalled VartaTrackerCapacityExceeded VartaOutstandingProbeExhausted
+    VartaPidIndexProbeExhausted VartaAuditRecordDropped VartaInvariantViolation
+    VartaIterationP99High VartaBeatPathP99High VartaIterationBudgetOverruns
+    VartaScrapeStormPressure VartaTrackerEvictionTruncated
+    VartaAuditFlushBudgetPressure VartaRecoveryReapTruncated
+    VartaAuditRingWatermarkCritical VartaRateLimitingActive VartaClockJump
+    VartaAuthFailureBurst VartaNamespaceConflict VartaFrameDecodeAnomaly
+    VartaAuditRingWatermarkWarn VartaFrameAuthFailure VartaRecoveryRefused
+""".split()
+REFERENCE_RECORDS = """
+    varta:iteration_seconds:p50_5m varta:iteration_seconds:p99_5m
+    varta:iteration_seconds:p999_5m varta:serve_pending_seconds:p99_5m
+    varta:beat_path_seconds:p99_5m varta:audit_fsync_seconds:p99_5m
+    varta:stage_seconds:p99_5m varta:beats:rate_1m varta:beats:rate_5m
+    varta:stalls:rate_5m varta:recovery_outcomes:rate_5m
+    varta:recovery_duration_seconds:mean_5m varta:tracker:utilization
+    varta:decode_errors:rate_5m varta:rate_limited:rate_5m
+    varta:recovery_refused:rate_5m varta:secure_aead_attempts:ratio_5m
+""".split()
+
+# What happens now and then without being worth an alert, and what another
+# alert tells of.
+NO_FAULT = {
+    "varta_io_errors_total",
+    "varta_export_errors_total",
+    "varta_control_refused_total",
+    "varta_socket_bind_dir_fsync_failed_total",
+}
+
+
 def check_selectors(expr, known, recorded=frozenset()):
     for name, matchers in selectors(expr):
         if name == "up" or name in recorded:
@@ -71,6 +103,22 @@ def test_every_name_in_the_rules_is_exported(exported):
 def test_every_name_in_the_dashboard_is_exported(exported):
     for _, expr in prometheus.dashboard_expressions():
         check_selectors(expr, exported, recorded_names())
+
+
+def test_who_knows_the_reference_finds_its_rules_or_why_not(scraped):
+    assert set(REFERENCE_RECORDS) <= recorded_names()
+    left_out = set(REFERENCE_ALERTS) - {alert["alert"] for alert in alerts()}
+    told = (ROOT / "docs/operations.md").read_text()
+    assert {name for name in left_out if f"`{name}`" not in told} == set()
+
+
+@pytest.mark.parametrize("word", ["refused", "lost", "errors", "failed"])
+def test_every_metric_of_what_goes_wrong_is_in_an_alert(scraped, word):
+    asked = {name for one in alerts() for name, _ in selectors(one["expr"])}
+    never = set(re.findall(r"^# HELP (\w+) Always ", scraped, re.M))
+    found = re.findall(rf"^# TYPE (varta\w*_{word}\w*_total) ", scraped, re.M)
+    assert found
+    assert set(found) - asked - never - NO_FAULT == set()
 
 
 def test_every_series_in_the_tests_of_the_rules_is_exported(exported):
