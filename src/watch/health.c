@@ -21,7 +21,7 @@ struct numbers {
 };
 
 struct health {
-	const struct sdnotify *notify;
+	struct sdnotify *notify;
 	const struct metrics_gauges *gauges;
 	struct stats *stats;
 	struct selfdog *selfdog;
@@ -176,8 +176,8 @@ tell_status(struct health *h, uint64_t now_ns)
 	    "STATUS=agents %" PRIu64 ", stalls %" PRIu64 ", exits %" PRIu64
 	    "\n",
 	    n.agents, n.stalls, n.exits);
-	sdnotify_send(h->notify, text);
-	h->told = n;
+	if (sdnotify_send(h->notify, text))
+		h->told = n;
 	h->status_at_ns =
 	    u64_add_sat(now_ns, HEALTH_STATUS_LEAST_MS * NS_PER_MS);
 }
@@ -188,8 +188,11 @@ health_pass(struct health *h, uint64_t now_ns)
 	uint64_t next_ns = NS_NEVER;
 
 	tell_status(h, now_ns);
+	if (!sdnotify_settle(h->notify))
+		next_ns = u64_add_sat(now_ns, HEALTH_SETTLE_MS * NS_PER_MS);
 	if (h->heartbeat != NULL)
-		next_ns = heartbeat_beat(h->heartbeat, now_ns);
+		next_ns =
+		    u64_min(next_ns, heartbeat_beat(h->heartbeat, now_ns));
 	if (h->hwdog != NULL)
 		next_ns = u64_min(next_ns, hwdog_kick(h->hwdog, now_ns));
 	return next_ns;

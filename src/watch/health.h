@@ -15,8 +15,9 @@
 #include "watch/tell/metrics.h"
 
 enum {
-	HEALTH_AUTO_SECS = 4,         /* under a manager that watches us */
-	HEALTH_STATUS_LEAST_MS = 1000 /* between two status lines */
+	HEALTH_AUTO_SECS = 4,          /* under a manager that watches us */
+	HEALTH_STATUS_LEAST_MS = 1000, /* between two status lines */
+	HEALTH_SETTLE_MS = 100         /* until READY=1 is tried again */
 };
 
 struct health_options {
@@ -29,7 +30,7 @@ struct health_options {
 	uint64_t now_ns; /* observer's time */
 
 	/* Borrowed until health_close(). */
-	const struct sdnotify *notify;
+	struct sdnotify *notify;
 	const struct metrics_gauges *gauges;
 	struct stats *stats;
 	struct pulse *pulse; /* where the loop shows itself */

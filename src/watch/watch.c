@@ -316,7 +316,7 @@ reload(void *ctx)
 			  "%s",
 		    fault.text);
 	}
-	sdnotify_send(&w->notify, "READY=1\n");
+	sdnotify_ready(&w->notify);
 }
 
 static int
@@ -461,7 +461,7 @@ watch_run(struct watch *w)
 	    w->serve.prom != NULL ? http_bound_address(w->serve.prom) : "off",
 	    network_fd(&w->network) >= 0 ? ", UDP " : "",
 	    network_address(&w->network));
-	sdnotify_send(&w->notify, "READY=1\n");
+	sdnotify_ready(&w->notify);
 	w->gauges.started = true;
 	r = loop_run(w->loop);
 	if (r < 0)
@@ -476,7 +476,7 @@ watch_close(struct watch *w)
 	if (w == NULL)
 		return;
 	health_close(w->health);
-	sdnotify_send(&w->notify, "STOPPING=1\n");
+	(void)sdnotify_send(&w->notify, "STOPPING=1\n");
 	loop_close(w->loop);
 	serve_stop(&w->serve);
 	tell_end(w->tell);

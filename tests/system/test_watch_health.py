@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import signal
+import sys
 import time
 
 import pytest
@@ -408,6 +409,31 @@ def test_the_status_line_is_told_once_a_second_at_most(observer, agent):
         watch.wait_event("beat", one.pid)
         lines += [n for n in notices(watch) if n.startswith("STATUS=")]
     assert 1 <= len(lines) <= 2 + time.monotonic() - start
+
+
+# Sends to the service manager until it has more to read than the kernel keeps,
+# and then becomes the observer.
+CROWD = """
+import os, socket, sys
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+    sock.setblocking(False)
+    try:
+        while True:
+            sock.sendto(b"X_CROWD=1\\n", os.environ["NOTIFY_SOCKET"])
+    except BlockingIOError:
+        pass
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_a_manager_with_much_to_read_hears_all_the_same(folder):
+    """Else it would end the observer, for not being ready in time."""
+    crowd = [sys.executable, "-c", CROWD, WATCH]
+    watch = Observer(folder, *METRICS, program=crowd, threshold_ms=HOUR_MS)
+    with watch.launch():
+        wait_for(watch.stdout, what="metrics address")
+        assert watch.get("/healthz").status == 200
+        watch.wait_notice("READY=1")
 
 
 def test_a_reload_begins_with_the_time_of_it(observer):

@@ -162,12 +162,38 @@ a_manager_that_does_not_listen_stops_nobody(void **state)
 
 	assert_int_equal(sdnotify_open(&notify, path), 1);
 	/* Its queue fills, and it goes away: neither blocks nor kills us. */
-	for (i = 0; i < 10000; i++)
-		sdnotify_send(&notify, "WATCHDOG=1\n");
+	for (i = 0; sdnotify_send(&notify, "WATCHDOG=1\n"); i++)
+		assert_in_range(i, 0, 10000);
 	fd_close(&fd);
-	sdnotify_send(&notify, "WATCHDOG=1\n");
+	assert_true(sdnotify_send(&notify, "WATCHDOG=1\n"));
 	fault_nth(&fault_send, 1, ENOBUFS);
-	sdnotify_send(&notify, "WATCHDOG=1\n");
+	assert_true(sdnotify_send(&notify, "WATCHDOG=1\n"));
+	sdnotify_ready(&notify);
+	assert_true(sdnotify_settle(&notify));
+}
+
+static void
+a_manager_with_much_to_read_is_told_later_that_we_are_ready(void **state)
+{
+	const char *path = tmpdir_path(*state, "notify");
+	char text[16];
+	int fd = listen_at(path);
+	int i, n = 0;
+
+	assert_int_equal(sdnotify_open(&notify, path), 1);
+	assert_true(sdnotify_settle(&notify));
+	while (sdnotify_send(&notify, "STATUS=\n"))
+		n++;
+	sdnotify_ready(&notify);
+	assert_false(sdnotify_settle(&notify));
+	for (i = 0; i < n; i++)
+		assert_int_equal(recv(fd, text, sizeof(text), 0), 8);
+	assert_true(sdnotify_settle(&notify));
+	assert_true(sdnotify_settle(&notify));
+	assert_int_equal(recv(fd, text, sizeof(text), MSG_DONTWAIT), 8);
+	assert_memory_equal(text, "READY=1\n", 8);
+	assert_int_equal(recv(fd, text, sizeof(text), MSG_DONTWAIT), -1);
+	fd_close(&fd);
 }
 
 static void
@@ -240,6 +266,8 @@ main(void)
 		EACH(the_longest_names_fit),
 		EACH(an_address_that_cannot_be_used_is_an_error),
 		EACH(a_manager_that_does_not_listen_stops_nobody),
+		EACH(
+		    a_manager_with_much_to_read_is_told_later_that_we_are_ready),
 		EACH(a_reload_begins_with_its_time),
 		EACH(a_watchdog_is_ours_without_a_pid_or_with_our_own),
 		EACH(a_watchdog_of_another_or_of_nothing_is_none),

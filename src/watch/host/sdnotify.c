@@ -38,7 +38,7 @@ sdnotify_open(struct sdnotify *n, const char *address)
 	struct sockaddr_un to;
 	int fd, len, r;
 
-	n->fd = -1;
+	*n = (struct sdnotify){ .fd = -1 };
 	if (address == NULL || address[0] == '\0')
 		return 0;
 	len = parse_address(address, &to);
@@ -64,11 +64,26 @@ sdnotify_close(struct sdnotify *n)
 	fd_close(&n->fd);
 }
 
-void
+bool
 sdnotify_send(const struct sdnotify *n, const char *lines)
 {
-	if (n->fd >= 0)
-		(void)send(n->fd, lines, strlen(lines), MSG_NOSIGNAL);
+	return n->fd < 0 ||
+	       send(n->fd, lines, strlen(lines), MSG_NOSIGNAL) >= 0 ||
+	       errno != EAGAIN;
+}
+
+void
+sdnotify_ready(struct sdnotify *n)
+{
+	n->owes_ready = !sdnotify_send(n, "READY=1\n");
+}
+
+bool
+sdnotify_settle(struct sdnotify *n)
+{
+	if (n->owes_ready)
+		sdnotify_ready(n);
+	return !n->owes_ready;
 }
 
 void
@@ -81,7 +96,7 @@ sdnotify_send_reloading(const struct sdnotify *n, uint64_t monotonic_ns)
 	strbuf_str(&sb, "RELOADING=1\nMONOTONIC_USEC=");
 	strbuf_u64(&sb, monotonic_ns / NS_PER_US);
 	strbuf_char(&sb, '\n');
-	sdnotify_send(n, text);
+	(void)sdnotify_send(n, text);
 }
 
 int

@@ -1,16 +1,19 @@
 /*
  * The service manager's notification socket (NOTIFY_SOCKET, sd_notify(3)).
- * A path or an abstract name after '@'. Sending never blocks and failures are
- * ignored by design: a missing manager must not stop the observer.
+ * A path or an abstract name after '@'. Sending never blocks, and a manager
+ * that is missing must not stop the observer. One that has too much to read is
+ * told later, as far as it waits for it: see sdnotify_ready().
  */
 #ifndef WATCH_HOST_SDNOTIFY_H
 #define WATCH_HOST_SDNOTIFY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 struct sdnotify {
-	int fd; /* -1: nobody to tell */
+	int fd;          /* -1: nobody to tell */
+	bool owes_ready; /* READY=1 could not be taken yet */
 };
 
 /*
@@ -21,8 +24,14 @@ struct sdnotify {
 int sdnotify_open(struct sdnotify *n, const char *address);
 void sdnotify_close(struct sdnotify *n);
 
-/* Send one or more lines: "READY=1\n". */
-void sdnotify_send(const struct sdnotify *n, const char *lines);
+/* Send one or more lines: "STOPPING=1\n". False when the manager has too much
+ * to read; it is worth another try then. */
+bool sdnotify_send(const struct sdnotify *n, const char *lines);
+
+/* READY=1, for which the manager waits. If it cannot be taken now, it is owed
+ * until a sdnotify_settle(), which is true when nothing is. */
+void sdnotify_ready(struct sdnotify *n);
+bool sdnotify_settle(struct sdnotify *n);
 
 /* Begin to reload: RELOADING=1, with the time of CLOCK_MONOTONIC that goes with
  * it. READY=1 ends it. */

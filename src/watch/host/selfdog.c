@@ -79,8 +79,8 @@ run(void *ctx)
 		if (o->manager_ns == 0 || !wedge_has_completed(&wedge) ||
 		    now_ns < tell_at_ns)
 			continue;
-		sdnotify_send(o->notify, "WATCHDOG=1\n");
-		tell_at_ns = u64_add_sat(now_ns, o->manager_ns / 2);
+		if (sdnotify_send(o->notify, "WATCHDOG=1\n"))
+			tell_at_ns = u64_add_sat(now_ns, o->manager_ns / 2);
 	}
 	return NULL;
 }
