@@ -157,39 +157,42 @@ numbers_now(const struct health *h)
 	return n;
 }
 
-/* Never a reason to wake up: who wants to know at once reads metrics. */
-static void
+/* Returns when there is something to tell, NS_NEVER when the line is true: who
+ * has one agent come and go must not see it there for ever. */
+static uint64_t
 tell_status(struct health *h, uint64_t now_ns)
 {
-	struct numbers n;
+	const struct numbers n = numbers_now(h);
 	struct strbuf sb;
 	char text[160];
 
-	if (h->notify->fd < 0 || now_ns < h->status_at_ns)
-		return;
-	n = numbers_now(h);
-	if (n.agents == h->told.agents && n.stalls == h->told.stalls &&
-	    n.exits == h->told.exits)
-		return;
+	if (h->notify->fd < 0 ||
+	    (n.agents == h->told.agents && n.stalls == h->told.stalls &&
+		n.exits == h->told.exits))
+		return NS_NEVER;
+	if (now_ns < h->status_at_ns)
+		return h->status_at_ns;
 	strbuf_init(&sb, text, sizeof(text));
 	strbuf_printf(&sb,
 	    "STATUS=agents %" PRIu64 ", stalls %" PRIu64 ", exits %" PRIu64
 	    "\n",
 	    n.agents, n.stalls, n.exits);
-	if (sdnotify_send(h->notify, text))
-		h->told = n;
 	h->status_at_ns =
 	    u64_add_sat(now_ns, HEALTH_STATUS_LEAST_MS * NS_PER_MS);
+	if (!sdnotify_send(h->notify, text))
+		return h->status_at_ns;
+	h->told = n;
+	return NS_NEVER;
 }
 
 uint64_t
 health_pass(struct health *h, uint64_t now_ns)
 {
-	uint64_t next_ns = NS_NEVER;
+	uint64_t next_ns = tell_status(h, now_ns);
 
-	tell_status(h, now_ns);
 	if (!sdnotify_settle(h->notify))
-		next_ns = u64_add_sat(now_ns, HEALTH_SETTLE_MS * NS_PER_MS);
+		next_ns = u64_min(
+		    next_ns, u64_add_sat(now_ns, HEALTH_SETTLE_MS * NS_PER_MS));
 	if (h->heartbeat != NULL)
 		next_ns =
 		    u64_min(next_ns, heartbeat_beat(h->heartbeat, now_ns));
