@@ -15,6 +15,7 @@ from watching import (
     WATCH_NONE,
     connected,
     own_frame,
+    run_watch,
     values,
     wait_metric,
 )
@@ -278,6 +279,11 @@ def test_gauges_say_how_it_is_set(observer):
         assert metrics.value("varta_unix_queue_length") == int(f.read())
     with open("/proc/sys/kernel/pid_max") as f:
         assert metrics.value("varta_pid_max_current") == int(f.read())
+
+
+def test_the_version_that_runs_is_told(first_scrape):
+    version = run_watch("--version")[1].split()[1]
+    assert f'\nvarta_build_info{{version="{version}"}} 1\n' in first_scrape
 
 
 def test_time_goes_on(watch):

@@ -2,6 +2,8 @@
 
 #include <stddef.h>
 
+#include <varta/version.h>
+
 #include "base/log.h"
 #include "base/util.h"
 #include "watch/tell/metrics_labels.h"
@@ -64,6 +66,8 @@ static const enum recovery_outcome refusals[] = {
 	RECOVERY_REFUSED_OUTSTANDING_CAPACITY,
 	RECOVERY_REFUSED_SOCKET_MODE_ONLY,
 };
+
+static const char *const versions[] = { VARTA_VERSION };
 
 static uint64_t
 outcome_value(const struct family_values *v, size_t i)
@@ -351,6 +355,9 @@ const struct family family_table[] = {
 	{ .name = "varta_lane_last_beat_timestamp_seconds",
 	  .type = FAMILY_GAUGE, .unit = FAMILY_MS, .of_lane = metrics_lane_last_beat,
 	  .help = "Wall-clock time of the last beat of a lane." },
+	{ .name = "varta_build_info", .type = FAMILY_INFO,
+	  BY("version", versions), .of_values = one_value,
+	  .help = "Which version this is. Always 1." },
 
 	/* Totals without a pid survive the agents they count. */
 	COUNTER("varta_beats_all_total", beats,
