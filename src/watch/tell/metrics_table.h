@@ -40,7 +40,8 @@ struct family_values {
  * in struct family_values.
  *
  * of_agent may be given the sum of all agents of a name: their counts, their
- * worst status, the newest of their beats. FAMILY_INFO is of single agents.
+ * worst status, the newest of their beats. FAMILY_INFO of agents is of single
+ * ones.
  *
  * Without a label there is one value. With one, words[i] names value i:
  * of_values(v, i), or element i of the array at offset.
