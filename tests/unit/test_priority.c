@@ -76,15 +76,19 @@ a_priority_that_somebody_chose_is_left_alone(void **state)
 static int
 not_permitted(void)
 {
+	const int before = getpriority(PRIO_PROCESS, 0);
+
 	fault_always(&fault_setpriority, EACCES);
-	return priority_go_first() == 0 ? 0 : 1;
+	return priority_go_first() == before ? 0 : 1;
 }
 
 static int
 no_such_policy(void)
 {
+	const int before = getpriority(PRIO_PROCESS, 0);
+
 	fault_always(&fault_sched_setscheduler, EINVAL);
-	return priority_go_first() == 0 ? 0 : 1;
+	return priority_go_first() == before ? 0 : 1;
 }
 
 static void
