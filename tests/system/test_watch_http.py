@@ -84,6 +84,7 @@ def is_ready_or_late(answer):
 def test_probes_are_answered(watch):
     answer = watch.get("/healthz")
     assert (answer.status, answer.body) == (200, b"ok\n")
+    assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
     assert is_ready_or_late(watch.get("/readyz"))
 
 

@@ -137,10 +137,16 @@ static enum MHD_Result
 send_text(struct MHD_Connection *connection, unsigned status, char *text,
     const char *header, const char *value)
 {
-	return send_take(connection, status,
-	    MHD_create_response_from_buffer(
-		strlen(text), text, MHD_RESPMEM_PERSISTENT),
-	    header, value);
+	struct MHD_Response *response = MHD_create_response_from_buffer(
+	    strlen(text), text, MHD_RESPMEM_PERSISTENT);
+
+	if (response != NULL &&
+	    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
+		"text/plain; charset=utf-8") != MHD_YES) {
+		MHD_destroy_response(response);
+		return MHD_NO;
+	}
+	return send_take(connection, status, response, header, value);
 }
 
 static bool
