@@ -346,3 +346,9 @@ lives_hanging(const struct lives *l)
 {
 	return tracker_hanging(l->tracker);
 }
+
+uint32_t
+lives_gone(const struct lives *l)
+{
+	return tracker_gone(l->tracker);
+}

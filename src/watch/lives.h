@@ -160,5 +160,6 @@ bool lives_row(const struct lives *l, uint32_t slot, struct agent_row *ret);
 uint32_t lives_slots(const struct lives *l);
 uint32_t lives_count(const struct lives *l);
 uint32_t lives_hanging(const struct lives *l);
+uint32_t lives_gone(const struct lives *l);
 
 #endif

@@ -238,6 +238,7 @@ update_gauges(struct loop *l, uint64_t now_ns)
 	gauges->agents = observer_agents(l->options.observer);
 	gauges->lanes = observer_lanes(l->options.observer);
 	gauges->hanging = observer_hanging(l->options.observer);
+	gauges->gone = observer_gone(l->options.observer);
 	gauges->last_pass_wall_ms = clock_wall_ms();
 	gauges->last_pass_ns = now_ns;
 	if (l->options.stats->late_gaps != l->late_gaps) {

@@ -450,3 +450,9 @@ observer_hanging(const struct observer *o)
 {
 	return lives_hanging(o->lives);
 }
+
+uint32_t
+observer_gone(const struct observer *o)
+{
+	return lives_gone(o->lives);
+}

@@ -110,5 +110,6 @@ struct metrics_source observer_metrics(
 uint32_t observer_agents(const struct observer *o);
 uint32_t observer_lanes(const struct observer *o);
 uint32_t observer_hanging(const struct observer *o);
+uint32_t observer_gone(const struct observer *o);
 
 #endif

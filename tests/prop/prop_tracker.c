@@ -305,6 +305,7 @@ pass(struct run *r)
 	look(r);
 	check_next(r);
 	assert_int_equal(tracker_hanging(r->tracker), herd_hanging(&r->herd));
+	assert_int_equal(tracker_gone(r->tracker), herd_gone(&r->herd));
 	/* And again exactly when it is asked for. */
 	next = tracker_next_ns(r->tracker, r->now_ns, 0);
 	if (next > r->now_ns && next - r->now_ns < 3 * SLOT_NS) {

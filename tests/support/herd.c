@@ -229,6 +229,17 @@ herd_hanging(const struct herd *h)
 	return n;
 }
 
+uint32_t
+herd_gone(const struct herd *h)
+{
+	const struct herd_agent *a;
+	uint32_t n = 0;
+
+	for (a = h->agents; a < h->agents + HERD_MAX; a++)
+		n += a->used && a->gone;
+	return n;
+}
+
 int
 herd_evictable(const struct herd_agent *a, uint64_t now_ns)
 {

@@ -60,6 +60,7 @@ uint64_t herd_earliest_ns(const struct herd *h);
 
 /* Stalled, of a process that is there. */
 uint32_t herd_hanging(const struct herd *h);
+uint32_t herd_gone(const struct herd *h);
 
 /* May it be evicted: 0 no, 1 when evicting is balanced, 2 always. */
 int herd_evictable(const struct herd_agent *a, uint64_t now_ns);

@@ -112,6 +112,20 @@ def test_how_many_hang_now_is_told_until_they_do_not(observer, agent):
     assert watch.metrics().value("varta_agents_hanging") == 0
 
 
+def test_who_has_ended_is_told_apart_from_who_is_watched(observer, agent):
+    watch = observer(*METRICS, threshold_ms=HOUR_MS)
+    ends, leaves, stays = (agent(watch.socket_path) for _ in range(3))
+    for one in (ends, leaves, stays):
+        one.beat()
+    ends.kill()
+    leaves.exit(0)
+    watch.wait_event("exit", ends.pid)
+    watch.wait_event("leave", leaves.pid)
+    metrics = watch.metrics()
+    assert metrics.value("varta_watch_pids_tracked") == 2
+    assert metrics.value("varta_agents_gone") == 1
+
+
 def test_only_the_silent_one_of_many_agents_stalls(observer, agent):
     watch = observer(threshold_ms=2000)
     agents = [agent(watch.socket_path) for _ in range(8)]

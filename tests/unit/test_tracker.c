@@ -421,6 +421,26 @@ only_those_whose_process_is_there_are_hanging(void **state)
 	assert_int_equal(tracker_hanging(t.tracker), 0);
 }
 
+static void
+who_has_ended_is_counted_until_forgotten(void **state)
+{
+	uint32_t here, there;
+
+	(void)state;
+	here = tracked_add(&t, 5, 0);
+	t.identity.gone = true;
+	there = tracked_add(&t, 6, 0);
+	assert_int_equal(tracker_gone(t.tracker), 1);
+	tracker_set_gone(t.tracker, here);
+	tracker_set_gone(t.tracker, here);
+	tracker_set_gone(t.tracker, there);
+	assert_int_equal(tracker_gone(t.tracker), 2);
+	tracker_remove(t.tracker, here);
+	assert_int_equal(tracker_gone(t.tracker), 1);
+	tracker_remove(t.tracker, there);
+	assert_int_equal(tracker_gone(t.tracker), 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int
@@ -430,6 +450,7 @@ main(void)
 		TEST(a_new_agent_is_as_its_first_beat_says),
 		TEST(an_agent_that_was_removed_is_unknown),
 		TEST(only_those_whose_process_is_there_are_hanging),
+		TEST(who_has_ended_is_counted_until_forgotten),
 		TEST(a_greater_nonce_is_in_order_whatever_the_timestamp),
 		TEST(nonce_0_may_come_first_and_is_then_repeated),
 		TEST(a_beat_out_of_order_changes_nothing),

@@ -50,6 +50,7 @@ struct metrics_gauges {
 	uint64_t lanes;  /* watched now */
 	uint64_t lanes_max;
 	uint64_t hanging;
+	uint64_t gone;
 	uint64_t sealed_senders;
 	uint64_t sealed_sessions; /* remembered */
 	uint64_t sealed_sessions_max;

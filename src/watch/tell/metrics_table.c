@@ -333,6 +333,8 @@ const struct family family_table[] = {
 	  .help = "Wall-clock time of the last beat accepted." },
 	GAUGE("varta_agents_hanging", hanging,
 	    "Agents that are stalled now and whose process is there."),
+	GAUGE("varta_agents_gone", gone,
+	    "Agents that have ended and keep their place until it is needed."),
 	FINE("varta_beat_interval_seconds", beat_interval,
 	    "Time between two accepted beats of an agent."),
 	FINE("varta_stall_lateness_seconds", stall_lateness,

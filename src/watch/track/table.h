@@ -113,7 +113,8 @@ struct tracker {
 	uint32_t n_slots; /* ever used */
 	uint32_t n_agents;
 	uint32_t n_stalled;
-	uint32_t n_hanging;        /* of these, whose process is there */
+	uint32_t n_hanging; /* of these, whose process is there */
+	uint32_t n_gone;
 	uint32_t free_unfiled;     /* last in, first out */
 	uint32_t free_filed_first; /* first in, first out */
 	uint32_t free_filed_last;

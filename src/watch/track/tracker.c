@@ -172,6 +172,8 @@ tracker_set_gone(struct tracker *t, uint32_t slot)
 	assert(table_is_used(t, slot));
 	if ((h->state & TABLE_STALLED) != 0 && table_is_there(t, slot))
 		t->n_hanging--;
+	if ((h->notes & TABLE_GONE) == 0)
+		t->n_gone++;
 	h->notes |= TABLE_GONE;
 	t->cold[slot].pidfd = -1;
 }
@@ -247,4 +249,10 @@ uint32_t
 tracker_hanging(const struct tracker *t)
 {
 	return t->n_hanging;
+}
+
+uint32_t
+tracker_gone(const struct tracker *t)
+{
+	return t->n_gone;
 }

@@ -210,4 +210,7 @@ uint32_t tracker_count(const struct tracker *t);
  */
 uint32_t tracker_hanging(const struct tracker *t);
 
+/* Agents whose process has ended, and who only keep their place. */
+uint32_t tracker_gone(const struct tracker *t);
+
 #endif

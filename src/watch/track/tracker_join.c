@@ -207,6 +207,7 @@ tracker_join(struct tracker *t, const struct beat *beat,
 	};
 	idmap_add(t->ids, beat->id, slot);
 	t->n_agents++;
+	t->n_gone += identity->gone;
 	t->stats->joins++;
 	if (!beat->is_contact)
 		table_watch(t, slot, now_ns);
@@ -240,6 +241,7 @@ tracker_remove(struct tracker *t, uint32_t slot)
 	assert(table_is_used(t, slot));
 	idmap_remove(t->ids, h->id);
 	t->n_agents--;
+	t->n_gone -= tracker_is_gone(t, slot);
 	if ((h->state & TABLE_STALLED) != 0)
 		table_uncount_stalled(t, slot);
 	table_unwatch(t, slot);
