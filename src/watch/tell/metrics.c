@@ -177,12 +177,13 @@ add_agents(struct metrics_render *r, struct strbuf *sb, uint32_t *max_agents)
 	    r->is_sorted ? r->n : r->source.slots(r->source.ctx);
 	char *p = sb->text + sb->len;
 	const char *limit = sb->text + sb->size - EXPOSITION_ROW_BYTES;
+	uint32_t left = *max_agents;
 
-	for (; r->cursor<end && * max_agents> 0 && p < limit;
-	     r->cursor++, --*max_agents)
+	for (; r->cursor < end && left > 0 && p < limit; r->cursor++, left--)
 		p = add_agent(r,
 		    r->is_sorted ? (uint32_t)r->sorted[r->cursor] : r->cursor,
 		    p);
+	*max_agents = left;
 	sb->len = (size_t)(p - sb->text);
 	return r->cursor >= end;
 }
