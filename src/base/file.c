@@ -125,33 +125,56 @@ create_or_open(const char *path, bool *ret_created)
 	return -ENOENT;
 }
 
-int
-file_open_append(const char *path, int *ret_fd, struct file_fault *fault)
+/* As the two functions below; *ret_created says whether it was not there. */
+static int
+open_append(
+    const char *path, int *ret_fd, bool *ret_created, struct file_fault *fault)
 {
 	struct stat st;
-	bool created;
-	int fd, r;
+	int fd, r = 0;
 
-	fd = create_or_open(path, &created);
+	fd = create_or_open(path, ret_created);
 	if (fd < 0)
 		return refuse_open(fault, fd);
-
-	if (created) {
-		r = file_sync_parent(path);
-		if (r < 0)
-			r = refuse_errno(fault, "sync its folder", r);
-	} else {
+	if (!*ret_created)
 		r = check_regular_and_ours(fd, &st, fault);
-		if (r == 0 && st.st_nlink != 1)
-			r = refuse(fault, -EACCES, "%lu hard links, need 1",
-			    (unsigned long)st.st_nlink);
-	}
+	if (!*ret_created && r == 0 && st.st_nlink != 1)
+		r = refuse(fault, -EACCES, "%lu hard links, need 1",
+		    (unsigned long)st.st_nlink);
 	if (r < 0) {
 		fd_close(&fd);
 		return r;
 	}
 	*ret_fd = fd;
 	return 0;
+}
+
+int
+file_open_append(const char *path, int *ret_fd, struct file_fault *fault)
+{
+	bool created;
+	int fd, r;
+
+	r = open_append(path, &fd, &created, fault);
+	if (r < 0)
+		return r;
+	if (created)
+		r = file_sync_parent(path);
+	if (r < 0) {
+		fd_close(&fd);
+		return refuse_errno(fault, "sync its folder", r);
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+int
+file_open_append_unsynced(
+    const char *path, int *ret_fd, struct file_fault *fault)
+{
+	bool created;
+
+	return open_append(path, ret_fd, &created, fault);
 }
 
 /*
@@ -184,6 +207,18 @@ open_parent(const char *path, const char **ret_leaf)
 		return -errno;
 	*ret_leaf = leaf;
 	return fd;
+}
+
+int
+file_open_parent(const char *path, int *ret_fd)
+{
+	const char *leaf;
+	int fd = open_parent(path, &leaf);
+
+	if (fd < 0)
+		return fd;
+	*ret_fd = fd;
+	return 0;
 }
 
 int

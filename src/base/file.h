@@ -44,6 +44,13 @@ ssize_t file_read_secret(
  */
 int file_open_append(const char *path, int *ret_fd, struct file_fault *fault);
 
+/* The same for those who must not wait for a disk: nothing is synced. */
+int file_open_append_unsynced(
+    const char *path, int *ret_fd, struct file_fault *fault);
+
+/* Open the folder that holds path. 0 or -errno. */
+int file_open_parent(const char *path, int *ret_fd);
+
 /* Sync the folder that holds path. 0 or -errno; 0 also on a file system that
  * syncs no folders. */
 int file_sync_parent(const char *path);

@@ -140,6 +140,7 @@ open_events(struct watch *w)
 		.export_sync_every = w->options->export_file_sync_every,
 		.export_reference_only =
 		    w->options->export_events == OPTIONS_EVENTS_REFERENCE,
+		.grace_ns = w->options->shutdown_grace_ms * NS_PER_MS,
 		.audit = audit_options(w->options),
 	};
 	struct tell_fault fault;

@@ -15,11 +15,7 @@ from support import DEADLINE_S, wait_for
 from watching import (
     HOUR_MS,
     METRICS,
-    NOBODY,
-    connected,
     held,
-    needs_root,
-    own_frame,
     run_watch,
 )
 
@@ -273,82 +269,3 @@ def test_the_name_of_an_agent_cannot_break_a_line_of_the_log(
     watch.wait_event("exit", pid)
     assert "\x1b" not in watch.log()
     assert all(x.startswith("varta-watch: ") for x in watch.log().splitlines())
-
-
-# ---- the event file -------------------------------------------------------
-
-
-def test_the_event_file_is_for_its_owner_alone_and_is_appended_to(
-    observer, agent
-):
-    watch = observer(threshold_ms=HOUR_MS)
-    one = agent(watch.socket_path)
-    one.beat()
-    watch.wait_event("beat", one.pid)
-    assert watch.events_path.stat().st_mode & 0o777 == 0o600
-    watch.restart()
-    one.beat()
-    watch.wait_event("beat", one.pid, count=2)
-
-
-@pytest.mark.parametrize("kind", ["link", "hard link", "folder", "fifo"])
-def test_an_event_file_that_is_not_safe_is_refused(folder, kind):
-    path, other = folder / "events", folder / "other"
-    other.write_text("precious")
-    if kind == "link":
-        path.symlink_to(other)
-    elif kind == "hard link":
-        path.hardlink_to(other)
-    elif kind == "folder":
-        path.mkdir()
-    else:
-        os.mkfifo(path)
-    code, out, err = run_watch(
-        *("--socket", folder / "s", "--threshold-ms", HOUR_MS),
-        *("--export-file", path),
-    )
-    assert (code, out) == (1, "")
-    [line] = [x for x in err.splitlines() if "--export-file" in x]
-    assert f"'{path}'" in line
-    assert other.read_text() == "precious"
-    assert not (folder / "s").exists()
-
-
-@needs_root
-def test_an_event_file_of_another_user_is_refused(folder):
-    path = folder / "events"
-    path.write_text("")
-    os.chown(path, NOBODY, NOBODY)
-    code, _, err = run_watch(
-        *("--socket", folder / "s", "--threshold-ms", HOUR_MS),
-        *("--export-file", path),
-    )
-    assert code == 1
-    assert str(NOBODY) in err
-
-
-def test_an_event_file_is_rotated_and_five_are_kept(observer):
-    watch = observer(
-        *("--export-file-max-bytes", 4096, "--export-file-sync-every", 100),
-        *("--max-beat-rate", 0, "--global-beat-rate", 0),
-        threshold_ms=HOUR_MS,
-    )
-    with connected(watch.socket_path) as sock:
-        for nonce in range(1, 1501):
-            sock.send(own_frame(nonce=nonce))
-    paths = [watch.events_path]
-    paths += [watch.events_path.with_suffix(f".tsv.{i}") for i in range(1, 7)]
-
-    def last_is_written():
-        # It may just have been moved away.
-        rows = [r for p in paths[:2] for r in support.read_events(p)]
-        return "1500" in {row.nonce for row in rows}
-
-    wait_for(last_is_written)
-    assert [path.exists() for path in paths] == [True] * 6 + [False]
-    rows = [r for p in reversed(paths[:6]) for r in support.read_events(p)]
-    nonces = [int(row.nonce) for row in rows]
-    assert nonces == list(range(nonces[0], 1501))
-    for path in paths[1:6]:
-        assert 4096 <= path.stat().st_size < 4096 + 200
-        assert path.stat().st_mode & 0o777 == 0o600

@@ -247,6 +247,26 @@ rows_are_on_disk_after_the_close(void **state)
 	audit_close(NULL);
 }
 
+/* As long as commands that cannot be killed are waited for. */
+static void
+time_that_others_take_at_the_end_is_not_taken_from_the_disk(void **state)
+{
+	uint64_t until;
+
+	(void)state;
+	options.grace_ns = NS_PER_S;
+	open_audit();
+	audit_end(audit);
+	until = clock_now_ns(CLOCK_SOURCE_MONOTONIC) + options.grace_ns;
+	while (clock_now_ns(CLOCK_SOURCE_MONOTONIC) < until)
+		(void)poll(NULL, 0, 1);
+	add(3);
+	close_audit();
+	assert_false(was_logged("does not answer"));
+	verify();
+	assert_int_equal(verdict.v.sums.records, 4);
+}
+
 static void
 rows_are_on_disk_soon_after_a_pass(void **state)
 {
@@ -578,6 +598,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(rows_are_on_disk_after_the_close),
+		TEST(
+		    time_that_others_take_at_the_end_is_not_taken_from_the_disk),
 		TEST(rows_are_on_disk_soon_after_a_pass),
 		TEST(the_caller_does_not_wait_and_what_has_no_room_is_counted),
 		TEST(a_watermark_counts_again_after_the_queue_was_shorter),

@@ -19,14 +19,12 @@
 #include "support/tmpdir.h"
 
 FAULT(void *, NULL, calloc, (size_t n, size_t size), (n, size))
-FAULT(int, -1, fdatasync, (int fd), (fd))
 FAULT(int, -1, fstat64, (int fd, struct stat *st), (fd, st))
 FAULT(
     ssize_t, -1, pread64, (int fd, void *p, size_t n, off_t at), (fd, p, n, at))
 FAULT(int, -1, renameat,
     (int from_fd, const char *from, int to_fd, const char *to),
     (from_fd, from, to_fd, to))
-FAULT(int, -1, fsync, (int fd), (fd))
 
 /* A disk with so many bytes left; writes to stderr go nowhere. */
 static size_t disk_bytes = SIZE_MAX;
@@ -78,7 +76,7 @@ open_file(struct tmpdir *t, uint64_t max_bytes, uint32_t sync_every)
 static void
 close_file(void)
 {
-	eventfile_close(file, 0);
+	eventfile_close(file, 0, 0);
 	file = NULL;
 }
 
@@ -116,11 +114,9 @@ setup(void **state)
 	disk_bytes = SIZE_MAX;
 	n_writes = n_interrupts = 0;
 	fault_off(&fault_calloc);
-	fault_off(&fault_fdatasync);
 	fault_off(&fault_fstat64);
 	fault_off(&fault_pread64);
 	fault_off(&fault_renameat);
-	fault_off(&fault_fsync);
 	return tmpdir_setup(state);
 }
 
@@ -151,7 +147,7 @@ closing_writes_what_is_left(void **state)
 	close_file();
 	assert_holds(path, "one\n");
 	assert_int_equal(stats.export_rows_lost, 0);
-	eventfile_close(NULL, 0);
+	eventfile_close(NULL, 0, 0);
 }
 
 static void
@@ -340,14 +336,11 @@ static void
 after_a_rotation_the_new_file_is_tried_again_until_it_is_there(void **state)
 {
 	open_file(*state, 4, 0);
-	fault_always(&fault_fsync, EIO);
+	/* The new file is there, but cannot be used. */
+	fault_always(&fault_fstat64, EIO);
 	add("one\n");
 	assert_holds(generation(1), "one\n");
 	assert_int_equal(stats.export_errors, 1);
-	/* The new file is there, but may not be used: now it is stat() that
-	 * fails. */
-	fault_off(&fault_fsync);
-	fault_always(&fault_fstat64, EIO);
 	add("two\n");
 	assert_int_equal(stats.export_errors, 2);
 
@@ -370,49 +363,6 @@ a_file_is_never_rotated_within_a_row(void **state)
 	disk_bytes = SIZE_MAX;
 	eventfile_flush(file, 0);
 	assert_holds(generation(1), "one\ntwo\n");
-	close_file();
-}
-
-static void
-every_so_many_rows_are_synced(void **state)
-{
-	open_file(*state, 0, 2);
-	add("1\n");
-	eventfile_flush(file, 0);
-	assert_int_equal(fault_fdatasync.calls, 0);
-	add("2\n");
-	assert_holds(path, "1\n2\n");
-	assert_int_equal(fault_fdatasync.calls, 1);
-	add("3\n");
-	add("4\n");
-	add("5\n");
-	assert_int_equal(fault_fdatasync.calls, 2);
-	close_file();
-	assert_int_equal(fault_fdatasync.calls, 2);
-}
-
-static void
-a_failed_sync_is_counted_and_not_repeated(void **state)
-{
-	open_file(*state, 0, 1);
-	fault_always(&fault_fdatasync, EIO);
-	add("1\n");
-	assert_int_equal(stats.export_errors, 1);
-	eventfile_flush(file, 0);
-	assert_int_equal(fault_fdatasync.calls, 1);
-	close_file();
-}
-
-static void
-rows_that_could_not_be_written_are_synced_later(void **state)
-{
-	open_file(*state, 0, 1);
-	disk_bytes = 0;
-	add("1\n");
-	assert_int_equal(fault_fdatasync.calls, 0);
-	disk_bytes = SIZE_MAX;
-	eventfile_flush(file, 0);
-	assert_int_equal(fault_fdatasync.calls, 1);
 	close_file();
 }
 
@@ -466,9 +416,6 @@ main(void)
 		TEST(
 		    after_a_rotation_the_new_file_is_tried_again_until_it_is_there),
 		TEST(a_file_is_never_rotated_within_a_row),
-		TEST(every_so_many_rows_are_synced),
-		TEST(a_failed_sync_is_counted_and_not_repeated),
-		TEST(rows_that_could_not_be_written_are_synced_later),
 		TEST(opening_fails_without_a_trace),
 	};
 

@@ -11,9 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/syncer.h"
 #include "watch/intake/replay_file.h"
 #include "watch/intake/replay_store.h"
-#include "watch/intake/syncer.h"
 
 #define REPLAY_DISK_FILE "sessions"
 #define REPLAY_DISK_NEW_FILE "sessions.new"

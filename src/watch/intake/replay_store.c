@@ -66,7 +66,7 @@ replay_store_start(struct replay_store *s, struct replay *r,
 		e = replay_disk_write(s, fault);
 	if (e < 0)
 		return e;
-	e = syncer_start(s->fd, &s->syncer);
+	e = syncer_start(&s->syncer);
 	if (e < 0)
 		return replay_disk_fault_file(
 		    fault, s, e, "no thread to sync it");
@@ -203,7 +203,7 @@ retry(struct replay_store *s, uint64_t now_ns)
 		s->is_failing = false;
 		log_info(
 		    "file '%s/%s': is whole again", s->dir, REPLAY_DISK_FILE);
-		syncer_ask(s->syncer, s->n_sessions);
+		syncer_ask(s->syncer, s->fd, s->n_sessions);
 	}
 }
 
@@ -244,7 +244,7 @@ replay_store_save(struct replay_store *s, uint64_t now_ns)
 		r = e;
 	if (r == 0 && (notes->n_sessions > 0 || is_due)) {
 		s->asked_ns = now_ns;
-		syncer_ask(s->syncer, s->n_sessions);
+		syncer_ask(s->syncer, s->fd, s->n_sessions);
 	}
 	replay_settle(s->replay);
 	look_at_syncer(s);
@@ -295,10 +295,14 @@ save_last(struct replay_store *s)
 void
 replay_store_close(struct replay_store *s)
 {
+	int error;
+
 	if (s == NULL)
 		return;
 	if (s->syncer != NULL) {
-		s->n_unsynced = syncer_stop(s->syncer);
+		(void)syncer_wait(s->syncer, NS_NEVER);
+		s->n_unsynced = syncer_failures(s->syncer, &error);
+		syncer_stop(s->syncer);
 		save_last(s);
 	}
 	fd_close(&s->fd);

@@ -29,9 +29,9 @@ struct audit {
 	struct stats *stats;
 	struct auditwriter *writer;
 	struct auditqueue *queue; /* the writer's */
-	uint64_t grace_ns;
-	uint64_t end_ns; /* when the end must be over; 0 not begun */
-	bool added;      /* rows since the last flush */
+	uint64_t left_ns;         /* how long the end may still wait */
+	bool ending;
+	bool added;                         /* rows since the last flush */
 	bool above[STATS_AUDIT_RING_COUNT]; /* its watermark */
 };
 
@@ -118,7 +118,7 @@ audit_open(const struct audit_options *options, struct stats *stats,
 	if (a == NULL)
 		return -ENOMEM;
 	a->stats = stats;
-	a->grace_ns = options->grace_ns;
+	a->left_ns = options->grace_ns;
 	r = sodium_init() < 0 ? -EIO : 0;
 	if (r == 0)
 		r = auditfile_open(
@@ -176,11 +176,15 @@ watch_level(struct audit *a, uint64_t now_ns)
 static void
 wait_for_room(struct audit *a, size_t n)
 {
-	while (!auditqueue_has_room(a->queue, n) &&
-	       clock_now_ns(CLOCK_SOURCE_MONOTONIC) < a->end_ns) {
+	uint64_t now_ns = clock_now_ns(CLOCK_SOURCE_MONOTONIC);
+	uint64_t end_ns = u64_add_sat(now_ns, a->left_ns);
+
+	while (!auditqueue_has_room(a->queue, n) && now_ns < end_ns) {
 		auditwriter_wake(a->writer);
 		(void)poll(NULL, 0, 1);
+		now_ns = clock_now_ns(CLOCK_SOURCE_MONOTONIC);
 	}
+	a->left_ns = u64_sub_sat(end_ns, now_ns);
 }
 
 void
@@ -189,7 +193,7 @@ audit_add(struct audit *a, const struct recovery_record *record)
 	char row[AUDITROW_BYTES];
 	size_t n = auditrow_format(record, clock_wall_ms(), row);
 
-	if (a->end_ns != 0)
+	if (a->ending)
 		wait_for_room(a, n);
 	if (auditqueue_put(a->queue, auditrow_kind(record->outcome), row, n,
 		clock_now_ns(CLOCK_SOURCE_MONOTONIC)))
@@ -244,22 +248,22 @@ audit_flush(struct audit *a)
 void
 audit_end(struct audit *a)
 {
-	if (a->end_ns == 0)
-		a->end_ns = u64_add_sat(
-		    clock_now_ns(CLOCK_SOURCE_MONOTONIC), a->grace_ns);
+	a->ending = true;
 }
 
-void
+uint64_t
 audit_close(struct audit *a)
 {
-	uint64_t now_ns = clock_now_ns(CLOCK_SOURCE_MONOTONIC);
+	uint64_t start_ns, end_ns;
 
 	if (a == NULL)
-		return;
-	audit_end(a);
+		return 0;
 	audit_flush(a);
-	if (auditwriter_stop(a->writer, u64_sub_sat(a->end_ns, now_ns)) < 0)
+	start_ns = clock_now_ns(CLOCK_SOURCE_MONOTONIC);
+	end_ns = u64_add_sat(start_ns, a->left_ns);
+	if (auditwriter_stop(a->writer, a->left_ns) < 0)
 		log_error("the audit file's disk does not answer: its last "
 			  "records may be lost");
 	free(a);
+	return u64_sub_sat(end_ns, clock_now_ns(CLOCK_SOURCE_MONOTONIC));
 }

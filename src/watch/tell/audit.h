@@ -46,11 +46,13 @@ void audit_add(struct audit *a, const struct recovery_record *record);
 void audit_flush(struct audit *a);
 
 /* Rows that come from now on may wait for room, all together, and with
- * audit_close(), for grace_ns. */
+ * audit_close(), for grace_ns. Time in between does not count. */
 void audit_end(struct audit *a);
 
 /* Write and sync all rows and end the thread, within what is left of grace_ns;
- * a disk that takes longer is left behind. Takes NULL. */
-void audit_close(struct audit *a);
+ * a disk that takes longer is left behind. Takes NULL.
+ *
+ * Returns what is left of grace_ns then. */
+uint64_t audit_close(struct audit *a);
 
 #endif

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -10,16 +11,20 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/syncer.h"
 #include "watch/tell/words.h"
 
 struct eventfile {
 	const char *path;
 	uint64_t max_bytes;
 	uint32_t sync_every;
-	uint32_t n_unsynced; /* rows since the last sync */
+	uint32_t n_unsynced;   /* rows since a sync was last asked for */
+	uint32_t n_failed;     /* syncs that were told of */
+	struct syncer *syncer; /* NULL: never synced */
 	struct stats *stats;
 	int fd; /* -1: rotated away, and a new one could not be made */
-	bool rotation_failed; /* in this pass; the next one tries again */
+	bool rotation_put_off; /* to the next pass */
+	bool ended;
 	uint64_t file_bytes;
 	size_t used;
 	char buffer[EVENTFILE_BUFFER_BYTES];
@@ -35,14 +40,17 @@ complain(
 	    f->path, doing);
 }
 
-/* Open the file and see how long it is. Changes f on success only. */
+/* Open the file with one of the two functions for that, and see how long it
+ * is. Changes f on success only. */
 static int
-open_file(struct eventfile *f, struct file_fault *fault)
+open_file(struct eventfile *f,
+    int (*open_append)(const char *path, int *ret_fd, struct file_fault *fault),
+    struct file_fault *fault)
 {
 	struct stat st;
 	int fd, r;
 
-	r = file_open_append(f->path, &fd, fault);
+	r = open_append(f->path, &fd, fault);
 	if (r < 0)
 		return r;
 	if (fstat(fd, &st) < 0) {
@@ -66,6 +74,21 @@ ends_in_a_torn_row(const struct eventfile *f)
 	       last != '\n';
 }
 
+static int
+start_syncer(struct eventfile *f, struct file_fault *fault)
+{
+	int r;
+
+	if (f->sync_every == 0)
+		return 0;
+	r = syncer_start(&f->syncer);
+	if (r < 0)
+		(void)snprintf(fault->text, sizeof(fault->text),
+		    "cannot start the thread that syncs it: %s",
+		    words_error(r));
+	return r;
+}
+
 int
 eventfile_open(const struct eventfile_options *options, struct stats *stats,
     struct eventfile **ret, struct file_fault *fault)
@@ -83,8 +106,11 @@ eventfile_open(const struct eventfile_options *options, struct stats *stats,
 	f->stats = stats;
 	f->fd = -1;
 
-	r = open_file(f, fault);
+	r = open_file(f, file_open_append, fault);
+	if (r == 0)
+		r = start_syncer(f, fault);
 	if (r < 0) {
+		fd_close(&f->fd);
 		free(f);
 		return r;
 	}
@@ -94,16 +120,33 @@ eventfile_open(const struct eventfile_options *options, struct stats *stats,
 	return 0;
 }
 
-/* After a rotation that could not make the new file. */
+/* There is room for it: a rotation makes sure of that. */
+static void
+sync_folder(struct eventfile *f, uint64_t now_ns)
+{
+	int fd, r;
+
+	if (f->syncer == NULL)
+		return;
+	r = file_open_parent(f->path, &fd);
+	if (r == 0)
+		syncer_hand_over(f->syncer, fd);
+	else
+		complain(f, "sync its folder", words_error(r), now_ns);
+}
+
+/* A new file after a rotation. */
 static bool
 reopen(struct eventfile *f, uint64_t now_ns)
 {
 	struct file_fault fault = { "" };
 	int r;
 
-	r = open_file(f, &fault);
-	if (r == 0)
+	r = open_file(f, file_open_append_unsynced, &fault);
+	if (r == 0) {
+		sync_folder(f, now_ns);
 		return true;
+	}
 	complain(f, "create",
 	    fault.text[0] != '\0' ? fault.text : words_error(r), now_ns);
 	return false;
@@ -138,14 +181,42 @@ drain(struct eventfile *f, uint64_t now_ns)
 /* Once for the rows up to now: a disk that cannot sync is not asked again for
  * the same ones. */
 static void
-sync_if_due(struct eventfile *f, uint64_t now_ns)
+ask_sync_if_due(struct eventfile *f)
 {
-	if (f->sync_every == 0 || f->n_unsynced < f->sync_every ||
-	    f->used > 0 || f->fd < 0)
+	if (f->syncer == NULL || f->n_unsynced < f->sync_every || f->used > 0 ||
+	    f->fd < 0)
 		return;
 	f->n_unsynced = 0;
-	if (fdatasync(f->fd) < 0)
-		complain(f, "sync", words_error(-errno), now_ns);
+	syncer_ask(f->syncer, f->fd, 0);
+}
+
+static void
+tell_failed_syncs(struct eventfile *f, uint64_t now_ns)
+{
+	uint32_t n;
+	int error;
+
+	if (f->syncer == NULL)
+		return;
+	n = syncer_failures(f->syncer, &error) - f->n_failed;
+	if (n == 0)
+		return;
+	f->n_failed += n;
+	f->stats->export_errors += n - 1;
+	complain(f, "sync", words_error(error), now_ns);
+}
+
+/* Done with the file in use; its last rows are still to be synced. */
+static void
+let_go(struct eventfile *f)
+{
+	if (f->syncer == NULL || f->fd < 0) {
+		fd_close(&f->fd);
+		return;
+	}
+	syncer_hand_over(f->syncer, f->fd);
+	f->fd = -1;
+	f->n_unsynced = 0;
 }
 
 /* Only between two rows: the buffer is empty, so the file ends in a whole
@@ -156,16 +227,20 @@ rotate_if_due(struct eventfile *f, uint64_t now_ns)
 	int r;
 
 	if (f->max_bytes == 0 || f->file_bytes < f->max_bytes || f->used > 0 ||
-	    f->fd < 0 || f->rotation_failed)
+	    f->fd < 0 || f->rotation_put_off)
 		return;
+	/* For the old file and the folder. */
+	if (f->syncer != NULL && !syncer_has_room(f->syncer, 2)) {
+		f->rotation_put_off = true;
+		return;
+	}
 	r = file_rotate(f->path, EVENTFILE_GENERATIONS);
 	if (r < 0) {
-		f->rotation_failed = true;
+		f->rotation_put_off = true;
 		complain(f, "rotate", words_error(r), now_ns);
 		return;
 	}
-	fd_close(&f->fd);
-	f->n_unsynced = 0;
+	let_go(f);
 	(void)reopen(f, now_ns);
 }
 
@@ -173,7 +248,7 @@ static void
 write_out(struct eventfile *f, uint64_t now_ns)
 {
 	drain(f, now_ns);
-	sync_if_due(f, now_ns);
+	ask_sync_if_due(f);
 	rotate_if_due(f, now_ns);
 }
 
@@ -183,7 +258,7 @@ must_write(const struct eventfile *f)
 {
 	if (f->sync_every != 0 && f->n_unsynced >= f->sync_every)
 		return true;
-	return f->max_bytes != 0 && !f->rotation_failed &&
+	return f->max_bytes != 0 && !f->rotation_put_off &&
 	       f->file_bytes + f->used >= f->max_bytes;
 }
 
@@ -208,8 +283,9 @@ eventfile_add(struct eventfile *f, const char *row, size_t n, uint64_t now_ns)
 void
 eventfile_flush(struct eventfile *f, uint64_t now_ns)
 {
-	f->rotation_failed = false;
+	f->rotation_put_off = false;
 	write_out(f, now_ns);
+	tell_failed_syncs(f, now_ns);
 }
 
 /* Rows that begin in the buffer; the first one may have begun in the file. */
@@ -225,12 +301,28 @@ count_rows(const struct eventfile *f)
 }
 
 void
-eventfile_close(struct eventfile *f, uint64_t now_ns)
+eventfile_end(struct eventfile *f, uint64_t now_ns)
+{
+	if (f->ended)
+		return;
+	eventfile_flush(f, now_ns);
+	f->ended = true;
+	f->stats->export_rows_lost += count_rows(f);
+	let_go(f);
+}
+
+void
+eventfile_close(struct eventfile *f, uint64_t wait_ns, uint64_t now_ns)
 {
 	if (f == NULL)
 		return;
-	eventfile_flush(f, now_ns);
-	f->stats->export_rows_lost += count_rows(f);
-	fd_close(&f->fd);
+	eventfile_end(f, now_ns);
+	if (f->syncer != NULL) {
+		if (!syncer_wait(f->syncer, wait_ns))
+			log_error("the event file's disk does not answer: its "
+				  "last rows may be lost in a loss of power");
+		tell_failed_syncs(f, now_ns);
+		syncer_stop(f->syncer);
+	}
 	free(f);
 }

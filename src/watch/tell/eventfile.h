@@ -1,15 +1,17 @@
 /*
  * The event file: rows appended through a buffer, one write(2) for each pass.
  *
- * The loop waits for this file, so it belongs on a disk that is not slow; with
- * sync_every the loop waits for the disk itself (until the writer thread of
- * the audit trail serves this file too).
+ * The caller writes to the file, and never waits for the disk to have it: with
+ * sync_every a thread of its own syncs the file (base/syncer.h), and once more
+ * when it is rotated away. While the disk hangs, files that were rotated away
+ * wait for it, up to a limit; then the file in use grows on.
  *
  * Nothing that goes wrong with the file stops the observer. What could not be
  * written stays in the buffer, a row that was written in part is completed
  * first, and when the buffer is full new rows are left out whole: the file
  * holds whole rows in the right order whatever happens. Failures and rows left
- * out are counted, and logged at most once a second.
+ * out are counted, and logged at most once a second; a sync that has failed, in
+ * the pass after it.
  */
 #ifndef WATCH_TELL_EVENTFILE_H
 #define WATCH_TELL_EVENTFILE_H
@@ -34,16 +36,22 @@ struct eventfile_options {
 struct eventfile;
 
 /*
- * Open or create the file by the rules of file.h. What it holds already counts
- * towards max_bytes. path and stats are borrowed.
+ * Open or create the file by the rules of file.h, and start the thread, if
+ * there is anything to sync. What the file holds already counts towards
+ * max_bytes. path and stats are borrowed.
  *
- * Returns 0, -ENOMEM, or the error of file_open_append() with fault filled in.
+ * Returns 0, -ENOMEM, or another error with fault filled in.
  */
 int eventfile_open(const struct eventfile_options *options, struct stats *stats,
     struct eventfile **ret, struct file_fault *fault);
 
-/* Write what is buffered, as far as it goes, and close. Takes NULL. */
-void eventfile_close(struct eventfile *f, uint64_t now_ns);
+/* Write what is buffered, as far as it goes, and begin to sync it, where that
+ * is wanted. Nothing may be added any more. */
+void eventfile_end(struct eventfile *f, uint64_t now_ns);
+
+/* The same, and close. Waits for the disk for wait_ns at most; one that takes
+ * longer is left behind. Takes NULL. */
+void eventfile_close(struct eventfile *f, uint64_t wait_ns, uint64_t now_ns);
 
 /* Append one whole row: n bytes, LF at the end, at most
  * EVENTFILE_BUFFER_BYTES. now_ns is for the log. */

@@ -15,6 +15,7 @@ struct tell {
 	struct eventfile *file; /* NULL: none */
 	struct audit *audit;    /* NULL: none */
 	bool reference_only;
+	uint64_t grace_ns;
 	uint64_t last_ns; /* the latest time that we were told */
 };
 
@@ -56,6 +57,7 @@ tell_open(const struct tell_options *options, struct stats *stats,
 	if (t == NULL)
 		return refuse(fault, EVENTS, options->export_path, &why, r);
 	t->reference_only = options->export_reference_only;
+	t->grace_ns = options->grace_ns;
 	r = 0;
 	if (options->export_path != NULL)
 		r = eventfile_open(&file_options, stats, &t->file, &why);
@@ -83,10 +85,15 @@ tell_end(struct tell *t)
 void
 tell_close(struct tell *t)
 {
+	uint64_t left_ns;
+
 	if (t == NULL)
 		return;
-	audit_close(t->audit);
-	eventfile_close(t->file, t->last_ns);
+	/* The two disks are at work at the same time. */
+	if (t->file != NULL)
+		eventfile_end(t->file, t->last_ns);
+	left_ns = t->audit != NULL ? audit_close(t->audit) : t->grace_ns;
+	eventfile_close(t->file, left_ns, t->last_ns);
 	free(t);
 }
 

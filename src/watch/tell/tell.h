@@ -17,8 +17,9 @@
 struct tell_options {
 	const char *export_path;    /* NULL: no event file */
 	uint64_t export_max_bytes;  /* 0: never rotated */
-	uint32_t export_sync_every; /* fdatasync each so many; 0 never */
+	uint32_t export_sync_every; /* synced each so many; 0 never */
 	bool export_reference_only; /* only the kinds of the reference */
+	uint64_t grace_ns;          /* how long the end may wait for disks */
 	struct audit_options audit;
 };
 
@@ -37,14 +38,16 @@ int tell_open(const struct tell_options *options, struct stats *stats,
  * within the grace of the audit trail. Takes NULL. */
 void tell_end(struct tell *t);
 
-/* Flush and close. Takes NULL. */
+/* Flush and close; waits for the disks of both files for grace_ns, all in all.
+ * Takes NULL. */
 void tell_close(struct tell *t);
 
 /* True when beats are written somewhere: the caller may leave out
  * EVENT_BEAT otherwise. */
 bool tell_wants_beats(const struct tell *t);
 
-/* Never blocks on anything but the event file's own write. */
+/* Never blocks on anything but the event file's own write, which no disk has
+ * to have answered. */
 void tell_event(struct tell *t, const struct event *ev);
 void tell_recovery(struct tell *t, const struct recovery_record *record);
 
