@@ -11,7 +11,7 @@
 #include "watch/timer.h"
 
 enum {
-	LOOP_SIGNALS = 3 /* SIGTERM, SIGINT, SIGHUP */
+	LOOP_SIGNALS = 4 /* SIGTERM, SIGINT, SIGHUP, SIGCONT */
 };
 
 struct loop {
@@ -28,13 +28,12 @@ struct loop {
 	bool listening; /* to the socket of the beats */
 	bool hears_network;
 	bool http_ready;
+	bool beats_ready; /* while it listened */
+	bool continued;   /* by a signal, after a stop or without one */
 	bool ending;
 	bool reload_wanted;
 	uint64_t late_gaps; /* known of */
 };
-
-/* Set by the handler of SIGCONT: we were stopped for a while. */
-static volatile sig_atomic_t was_stopped;
 
 uint64_t
 loop_now_ns(void *ctx)
@@ -51,6 +50,16 @@ on_ready(evutil_socket_t fd, short what, void *ctx)
 	(void)fd;
 	(void)what;
 	(void)ctx;
+}
+
+static void
+on_beats(evutil_socket_t fd, short what, void *ctx)
+{
+	struct loop *l = ctx;
+
+	(void)fd;
+	(void)what;
+	l->beats_ready = true;
 }
 
 static void
@@ -85,10 +94,33 @@ on_reload(evutil_socket_t signal, short what, void *ctx)
 }
 
 static void
-on_continue(int signal)
+on_continue(evutil_socket_t signal, short what, void *ctx)
+{
+	struct loop *l = ctx;
+
+	(void)signal;
+	(void)what;
+	l->continued = true;
+}
+
+/* What the library puts back when it gives a signal up. */
+static void
+do_nothing(int signal)
 {
 	(void)signal;
-	was_stopped = 1;
+}
+
+static int
+take_signal(
+    struct loop *l, int signal, event_callback_fn callback, struct event **ret)
+{
+	struct sigaction action = { .sa_handler = do_nothing,
+		.sa_flags = SA_RESTART };
+
+	if (sigaction(signal, &action, NULL) < 0)
+		return -errno;
+	*ret = evsignal_new(l->base, signal, callback, l);
+	return *ret == NULL || event_add(*ret, NULL) < 0 ? -ENOMEM : 0;
 }
 
 static int
@@ -101,28 +133,19 @@ take_signals(struct loop *l)
 		{ SIGTERM, on_end },
 		{ SIGINT, on_end },
 		{ SIGHUP, on_reload },
+		{ SIGCONT, on_continue },
 	};
-	struct sigaction action = { 0 };
+	sigset_t all, before;
+	int r = 0;
 
-	for (size_t i = 0; i < LOOP_SIGNALS; i++) {
-		l->signals[i] = evsignal_new(
-		    l->base, signals[i].signal, signals[i].callback, l);
-		if (l->signals[i] == NULL || event_add(l->signals[i], NULL) < 0)
-			return -ENOMEM;
-	}
-	/* Not through the event library: the flag must be up before the first
-	 * instruction after a stop, whatever is ready then. */
-	action.sa_handler = on_continue;
-	action.sa_flags = SA_RESTART;
-	if (sigaction(SIGCONT, &action, NULL) < 0)
-		return -errno;
-	/* A reader that is gone and a file that may not grow are errors of the
-	 * write that met them. */
-	action.sa_handler = SIG_IGN;
-	if (sigaction(SIGPIPE, &action, NULL) < 0 ||
-	    sigaction(SIGXFSZ, &action, NULL) < 0)
-		return -errno;
-	return 0;
+	/* None must meet the handler that does nothing. */
+	(void)sigfillset(&all);
+	(void)sigprocmask(SIG_SETMASK, &all, &before);
+	for (size_t i = 0; i < LOOP_SIGNALS && r == 0; i++)
+		r = take_signal(
+		    l, signals[i].signal, signals[i].callback, &l->signals[i]);
+	(void)sigprocmask(SIG_SETMASK, &before, NULL);
+	return r;
 }
 
 static int
@@ -161,11 +184,11 @@ loop_open(const struct loop_options *options, struct loop **ret)
 	r = timer_open(l->base, options->clock, &l->timer);
 	if (r < 0)
 		goto fail;
-	r = listen_to(l, options->intake_fd, on_ready, &l->datagrams);
+	r = listen_to(l, options->intake_fd, on_beats, &l->datagrams);
 	if (r < 0)
 		goto fail;
 	l->listening = true;
-	r = listen_to(l, options->network_fd, on_ready, &l->network);
+	r = listen_to(l, options->network_fd, on_beats, &l->network);
 	if (r < 0)
 		goto fail;
 	l->hears_network = l->network != NULL;
@@ -307,6 +330,7 @@ wait_for(struct loop *l, const struct observer_wait *wait, uint64_t now_ns)
 	else
 		timer_arm(
 		    l->timer, u64_add_sat(wait->until_ns, l->clock.origin_ns));
+	l->beats_ready = l->continued = false;
 	(void)event_base_loop(l->base, flags);
 }
 
@@ -315,18 +339,19 @@ loop_run(struct loop *l)
 {
 	while (!l->ending) {
 		uint64_t now_ns = loop_now_ns(&l->clock);
-		bool stopped = was_stopped != 0;
+		/* Both in one turn of the library: they had been there when
+		 * we went on. */
+		bool kept_waiting = l->continued && l->beats_ready;
 		struct observer_wait wait;
 		uint64_t others_ns;
 
 		if (now_ns >= l->options.end_at_ns)
 			break;
-		was_stopped = 0;
 		if (l->reload_wanted) {
 			l->reload_wanted = false;
 			l->options.reload(l->options.reload_ctx);
 		}
-		observer_pass(l->options.observer, now_ns, stopped);
+		observer_pass(l->options.observer, now_ns, kept_waiting);
 		if (observer_has_failed(l->options.observer))
 			return -EPERM;
 		now_ns = loop_now_ns(&l->clock);

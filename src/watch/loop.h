@@ -42,10 +42,12 @@ struct loop_options {
 
 struct loop;
 
-/* Takes over SIGTERM, SIGINT, SIGHUP, SIGCONT; ignores SIGPIPE
- * and SIGXFSZ. 0 or -errno. */
+/* Takes over SIGTERM, SIGINT, SIGHUP and SIGCONT. 0 or -errno. */
 int loop_open(const struct loop_options *options, struct loop **ret);
-void loop_close(struct loop *l); /* takes NULL */
+
+/* From now on these signals have no effect: the end goes its way. Takes NULL.
+ */
+void loop_close(struct loop *l);
 
 /* Run until a signal, the end time, or a failure of the observer. Returns 0
  * for a clean end, -errno otherwise. */

@@ -287,9 +287,9 @@ mark_stage(struct observer *o, enum stats_stage stage, uint64_t since_ns)
 }
 
 void
-observer_pass(struct observer *o, uint64_t now_ns, bool stopped)
+observer_pass(struct observer *o, uint64_t now_ns, bool kept_waiting)
 {
-	uint64_t gap_ns = pause_wake(&o->pause, now_ns, stopped);
+	uint64_t gap_ns = pause_wake(&o->pause, now_ns, kept_waiting);
 	uint64_t mark_ns;
 
 	o->stats->passes++;

@@ -77,9 +77,9 @@ int observer_new(const struct options *options,
 /* End recovery commands within their grace, close what is held. Takes NULL. */
 void observer_free(struct observer *o);
 
-/* One pass at now_ns. stopped: the process was stopped and continued since
- * the last. Allocates nothing. */
-void observer_pass(struct observer *o, uint64_t now_ns, bool stopped);
+/* One pass at now_ns. kept_waiting: the process has just been continued by a
+ * signal, and beats were waiting. Allocates nothing. */
+void observer_pass(struct observer *o, uint64_t now_ns, bool kept_waiting);
 
 /* What to wait for until the next pass. */
 struct observer_wait {

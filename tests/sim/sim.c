@@ -52,7 +52,7 @@ struct sim {
 	uint64_t child_tokens[SIM_CHILDREN];
 	uint32_t n_child_tokens;
 	uint64_t wakeups, refused, allocations;
-	bool in_pass, stopped;
+	bool in_pass, kept_waiting;
 	char *argv[2];
 	struct act_options act;
 	struct rules rules;
@@ -607,9 +607,9 @@ pass(struct sim *s)
 {
 	s->wakeups++;
 	s->in_pass = true;
-	observer_pass(s->observer, s->now_ns, s->stopped);
+	observer_pass(s->observer, s->now_ns, s->kept_waiting);
 	s->in_pass = false;
-	s->stopped = false;
+	s->kept_waiting = false;
 }
 
 void
@@ -653,7 +653,7 @@ void
 sim_stop_observer(struct sim *s, uint64_t ns)
 {
 	sim_starve_observer(s, ns);
-	s->stopped = true;
+	s->kept_waiting = s->n_queue > 0;
 }
 
 void

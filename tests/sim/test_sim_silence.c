@@ -144,6 +144,44 @@ a_stopped_observer_blames_nobody_for_its_own_absence(void **state)
 }
 
 static void
+a_continue_signal_without_a_stop_lets_nobody_off(void **state)
+{
+	struct sim_setup setup = sim_setup_default();
+	struct sim *s;
+	uint32_t pid;
+
+	(void)state;
+	setup.options.threshold_ms = 60000;
+	s = sim_new(&setup);
+	pid = sim_spawn(s, 0);
+	sim_beat(s, pid, AGENT_OK);
+	sim_run(s, SECONDS(50));
+	sim_stop_observer(s, 0);
+	sim_run(s, SECONDS(11));
+	assert_int_equal(sim_count(s, EVENT_LATE, 0), 0);
+	assert_int_equal(sim_count(s, EVENT_STALL, 0), 1);
+	sim_free(s);
+}
+
+static void
+a_stop_in_which_nobody_called_lets_nobody_off(void **state)
+{
+	struct sim_setup setup = sim_setup_default();
+	struct sim *s;
+
+	(void)state;
+	setup.options.threshold_ms = 60000;
+	s = sim_new(&setup);
+	sim_beat(s, sim_spawn(s, 0), AGENT_OK);
+	sim_run(s, SECONDS(10));
+	sim_stop_observer(s, SECONDS(40));
+	sim_run(s, SECONDS(11));
+	assert_int_equal(sim_count(s, EVENT_LATE, 0), 0);
+	assert_int_equal(sim_count(s, EVENT_STALL, 0), 1);
+	sim_free(s);
+}
+
+static void
 a_starved_observer_blames_nobody_either(void **state)
 {
 	struct sim_setup setup = sim_setup_default();
@@ -291,6 +329,9 @@ main(void)
 		    agents_in_phase_on_a_short_queue_are_refused_beats_but_not_blamed),
 		cmocka_unit_test(
 		    a_stopped_observer_blames_nobody_for_its_own_absence),
+		cmocka_unit_test(
+		    a_continue_signal_without_a_stop_lets_nobody_off),
+		cmocka_unit_test(a_stop_in_which_nobody_called_lets_nobody_off),
 		cmocka_unit_test(a_starved_observer_blames_nobody_either),
 		cmocka_unit_test(who_is_silent_is_still_found_after_an_absence),
 		cmocka_unit_test(queued_beats_are_read_before_anyone_is_judged),

@@ -20,10 +20,10 @@ static struct {
 	pthread_mutex_t lock;
 	pthread_cond_t released;
 	bool held;
-	int error;       /* 0, or errno of every sync */
-	unsigned begun;  /* syncs, those that hang too */
+	int error;      /* 0, or errno of every sync */
+	unsigned begun; /* syncs, those that hang too */
 	unsigned done;
-	sigset_t mask;   /* of the thread that synced last */
+	sigset_t mask; /* of the thread that synced last */
 	struct stat synced[DISK_SYNCS_NOTED]; /* as it was at the begin */
 } disk = { .lock = PTHREAD_MUTEX_INITIALIZER,
 	.released = PTHREAD_COND_INITIALIZER };

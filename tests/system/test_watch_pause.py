@@ -1,13 +1,14 @@
 """varta-watch that was away: stopped for a while, or ended and started
 again."""
 
+import re
 import signal
 import subprocess
 import time
 
 import pytest
 
-from support import VARTA
+from support import VARTA, process_state, wait_for
 from watching import HOUR_MS, METRICS, with_queue_of
 
 
@@ -73,6 +74,25 @@ def test_an_agent_that_is_silent_after_we_were_stopped_does_stall(
     assert stall.observer_ns > late.observer_ns
     assert watch.metrics().value("varta_observer_late_total") >= 1
     assert watch.metrics().value("varta_observer_late_seconds_total") >= 0.5
+
+
+def test_a_continue_signal_without_a_stop_is_no_gap(observer, agent):
+    watch = observer(*METRICS, threshold_ms=HOUR_MS)
+    one = agent(watch.socket_path)
+    one.beat()
+    watch.wait_event("beat", one.pid)
+    watch.process.send_signal(signal.SIGCONT)
+
+    def is_taken():
+        status = open(f"/proc/{watch.pid}/status").read()
+        pending = re.search(r"^ShdPnd:\t(\w+)$", status, re.MULTILINE)[1]
+        return int(pending, 16) == 0 and process_state(watch.pid) == "S"
+
+    wait_for(is_taken)
+    one.beat()
+    watch.wait_event("beat", one.pid, count=2)
+    assert watch.events("late") == []
+    assert watch.metrics().value("varta_observer_late_total") == 0
 
 
 def test_an_agent_that_died_while_we_were_stopped_is_told(observer, agent):

@@ -262,7 +262,8 @@ the_end_waits_no_longer_than_it_may(void **state)
 	add("1\n");
 	assert_true(disk_wait(disk_begun, 1));
 	eventfile_close(file, NS_PER_MS, 0);
-	assert_non_null(strstr(logged, "the event file's disk does not answer"));
+	assert_non_null(
+	    strstr(logged, "the event file's disk does not answer"));
 	assert_int_equal(stat_of(0).st_size, 2);
 	disk_hold(false);
 	assert_true(disk_wait(disk_done, 1));
@@ -282,9 +283,9 @@ what_was_synced_at_the_end_is_not_waited_for_again(void **state)
 static void
 without_its_thread_it_does_not_start(void **state)
 {
-	struct eventfile_options options = { .path = tmpdir_path(
-						 *state, "events"),
-		.sync_every = 1 };
+	struct eventfile_options options = {
+		.path = tmpdir_path(*state, "events"), .sync_every = 1
+	};
 	struct file_fault fault;
 
 	fault_nth(&fault_pthread_create, 1, EAGAIN);

@@ -53,7 +53,7 @@ sleeping_long_without_a_date_is_no_gap(void **state)
 }
 
 static void
-a_stop_is_a_gap_since_we_last_listened_whatever_the_date(void **state)
+a_stop_with_beats_waiting_is_a_gap_whatever_the_date(void **state)
 {
 	struct pause p;
 
@@ -62,6 +62,20 @@ a_stop_is_a_gap_since_we_last_listened_whatever_the_date(void **state)
 	assert_int_equal(pause_wake(&p, MS(10), false), 0);
 	pause_sleep(&p, MS(11), NS_NEVER);
 	assert_int_equal(pause_wake(&p, MS(500), true), MS(490));
+}
+
+static void
+a_stop_within_the_tolerance_is_no_gap(void **state)
+{
+	struct pause p;
+
+	(void)state;
+	pause_init(&p, 0);
+	pause_sleep(&p, MS(1), NS_NEVER);
+	assert_int_equal(pause_wake(&p, MS(PAUSE_TOLERANCE_MS), true), 0);
+	pause_sleep(&p, MS(51), NS_NEVER);
+	assert_int_equal(pause_wake(&p, MS(51), true), 0);
+	assert_int_equal(pause_credit_ns(&p, 0), 0);
 }
 
 static void
@@ -132,7 +146,8 @@ main(void)
 		    lateness_up_to_the_tolerance_is_no_gap_and_beyond_it_is),
 		cmocka_unit_test(sleeping_long_without_a_date_is_no_gap),
 		cmocka_unit_test(
-		    a_stop_is_a_gap_since_we_last_listened_whatever_the_date),
+		    a_stop_with_beats_waiting_is_a_gap_whatever_the_date),
+		cmocka_unit_test(a_stop_within_the_tolerance_is_no_gap),
 		cmocka_unit_test(a_pass_that_took_too_long_is_a_gap),
 		cmocka_unit_test(
 		    credit_is_the_sum_of_the_gaps_after_the_last_beat),

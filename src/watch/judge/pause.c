@@ -39,7 +39,7 @@ remember(struct pause *p, uint64_t end_ns, uint64_t length_ns)
 }
 
 uint64_t
-pause_wake(struct pause *p, uint64_t now_ns, bool stopped)
+pause_wake(struct pause *p, uint64_t now_ns, bool kept_waiting)
 {
 	const uint64_t tolerance_ns = PAUSE_TOLERANCE_MS * NS_PER_MS;
 	uint64_t due_ns = u64_max(p->wake_by_ns, p->slept_at_ns);
@@ -47,11 +47,12 @@ pause_wake(struct pause *p, uint64_t now_ns, bool stopped)
 	uint64_t gap_ns = u64_sub_sat(now_ns, p->listened_at_ns);
 
 	p->listened_at_ns = now_ns;
-	if (!stopped && u64_sub_sat(now_ns, due_ns) <= tolerance_ns &&
+	if (gap_ns <= tolerance_ns)
+		return 0;
+	if (!kept_waiting && u64_sub_sat(now_ns, due_ns) <= tolerance_ns &&
 	    busy_ns <= tolerance_ns)
 		return 0;
-	if (gap_ns > 0)
-		remember(p, now_ns, gap_ns);
+	remember(p, now_ns, gap_ns);
 	return gap_ns;
 }
 

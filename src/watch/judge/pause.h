@@ -3,11 +3,16 @@
  *
  * The observer notes when each pass began and ended and when the next one had
  * to begin. When it began later than that by more than a tolerance, or a pass
- * itself took so long, or the process had been stopped and continued, then
- * agents cannot be blamed for beats that nobody could take: the time since we
- * last listened does not count as their silence. After such a gap an agent has
- * what was left of its threshold when we last listened, never more than one
- * whole. Decision 10 of this project. Pure.
+ * itself took so long, then agents cannot be blamed for beats that nobody could
+ * take: the time since we last listened does not count as their silence. After
+ * such a gap an agent has what was left of its threshold when we last listened,
+ * never more than one whole. Decision 10 of this project. Pure.
+ *
+ * A stop signal may also fall into a time in which nothing was due. It then
+ * shows in beats that were waiting when the process was continued, of which the
+ * kernel may have refused others; without them nobody was kept waiting, however
+ * long the stop was. How long it was nobody tells: all of the time since we
+ * last listened is given back.
  */
 #ifndef WATCH_JUDGE_PAUSE_H
 #define WATCH_JUDGE_PAUSE_H
@@ -39,12 +44,12 @@ void pause_init(struct pause *p, uint64_t now_ns);
 void pause_sleep(struct pause *p, uint64_t now_ns, uint64_t wake_by_ns);
 
 /*
- * A pass begins. stopped: the process has been continued after a stop signal
- * since the last pass.
+ * A pass begins. kept_waiting: the process has just been continued by a signal,
+ * and beats were waiting.
  *
  * Returns the gap that is given back, 0 when we were in time.
  */
-uint64_t pause_wake(struct pause *p, uint64_t now_ns, bool stopped);
+uint64_t pause_wake(struct pause *p, uint64_t now_ns, bool kept_waiting);
 
 /* What does not count as silence of an agent that was last seen then. Gaps
  * older than the last PAUSE_KEPT are merged, in favour of the agents. */
