@@ -26,4 +26,11 @@ ssize_t fd_read_full(int fd, void *bytes, size_t n);
  * UINT64_MAX for none, 0 when it cannot be known. */
 uint64_t fd_raise_limit(void);
 
+/*
+ * Take those of the descriptors 0 to 2 that nobody has opened for us, with
+ * /dev/null: what is opened later must not be taken for standard input, output
+ * or error. To be called first. 0 or -errno.
+ */
+int fd_fill_standard(void);
+
 #endif

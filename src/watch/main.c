@@ -1,17 +1,30 @@
 /*
  * varta-watch: command line and exit codes. 0: a clean end, --help,
- * --version, --check; 1: could not start or run; 2: the command line.
+ * --version, --check; 1: could not start or run, or print what was asked for;
+ * 2: the command line.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/fd.h"
 #include "base/log.h"
 #include "varta/version.h"
 #include "watch/setup.h"
 #include "watch/watch.h"
 
 enum { EXIT_CONFIGURATION = 2 };
+
+/* A reader that is gone and a file that may not grow are errors of the write
+ * that met them. */
+static void
+leave_errors_to_writes(void)
+{
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGXFSZ, SIG_IGN);
+}
 
 static int
 run(int argc, char *const argv[], struct setup *setup)
@@ -35,13 +48,28 @@ run(int argc, char *const argv[], struct setup *setup)
 	return r;
 }
 
+/* What was asked for is all that was asked for: a cut text is a failure. */
+static int
+end_of_text(void)
+{
+	if (fflush(stdout) == 0 && ferror(stdout) == 0)
+		return EXIT_SUCCESS;
+	(void)fprintf(
+	    stderr, "varta-watch: standard output: %s\n", strerror(errno));
+	return EXIT_FAILURE;
+}
+
 int
 main(int argc, char *argv[])
 {
 	struct options_fault fault;
 	struct setup *setup;
-	int r = setup_new(argc, argv, &setup, &fault);
+	int r;
 
+	if (fd_fill_standard() < 0)
+		return EXIT_FAILURE;
+	leave_errors_to_writes();
+	r = setup_new(argc, argv, &setup, &fault);
 	if (r < 0) {
 		(void)fprintf(stderr,
 		    "varta-watch: %s\n"
@@ -63,5 +91,5 @@ main(int argc, char *argv[])
 		return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 	}
 	setup_free(setup);
-	return EXIT_SUCCESS;
+	return end_of_text();
 }

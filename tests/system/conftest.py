@@ -64,6 +64,15 @@ def receiver(folder):
 
 
 @pytest.fixture
+def hanging_disk():
+    """The environment of an observer whose every sync takes two seconds."""
+    module = support.BUILD / "bench" / "slowdisk.so"
+    if not module.exists():
+        pytest.skip("needs bench/slowdisk.so")
+    return {"LD_PRELOAD": str(module)}
+
+
+@pytest.fixture
 def observer(folder):
     """observer(*options, **settings) starts one, ready when it returns."""
     with contextlib.ExitStack() as stack:

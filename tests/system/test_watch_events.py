@@ -98,15 +98,6 @@ def test_an_event_file_is_rotated_and_five_are_kept(observer):
 # ---- a disk that hangs ----------------------------------------------------
 
 
-@pytest.fixture
-def hanging_disk():
-    """Each sync takes two seconds."""
-    module = support.BUILD / "bench" / "slowdisk.so"
-    if not module.exists():
-        pytest.skip("needs bench/slowdisk.so")
-    return {"LD_PRELOAD": str(module)}
-
-
 def test_nobody_waits_while_the_event_file_is_synced(
     observer, hanging_disk
 ):

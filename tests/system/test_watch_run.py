@@ -15,6 +15,7 @@ from support import DEADLINE_S, wait_for
 from watching import (
     HOUR_MS,
     METRICS,
+    descriptors,
     held,
     run_watch,
 )
@@ -88,18 +89,80 @@ def test_the_largest_table_is_no_trouble(observer, agent):
     watch.wait_event("stall", one.pid)
 
 
-def test_it_works_with_standard_input_and_output_closed(folder, agent):
-    """Descriptors 0 to 2 are then those of files of its own, unless it takes
-    care."""
-    events = folder / "events.tsv"
-    shell = 'exec "$0" "$@" <&- >&- 2>&-'
-    with support.Observer(
-        folder, threshold_ms=200, program=["sh", "-c", shell, support.WATCH]
-    ) as watch:
+@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", "2>&-", "<&- 2>&-"])
+def test_nothing_else_is_taken_for_a_closed_standard_descriptor(
+    folder, agent, closed
+):
+    """Log lines must not end up in the event file, nor the address of the
+    metrics."""
+    watch = support.Observer(
+        folder,
+        *("--recovery-audit-file", folder / "audit", *METRICS),
+        threshold_ms=200,
+        program=["sh", "-c", f'exec "$0" "$@" {closed}', support.WATCH],
+        environment={"NOTIFY_SOCKET": ""},
+    )
+    try:
+        watch.launch()
+        wait_for(watch.events_path.exists)
         one = agent(watch.socket_path)
         one.beat()
         watch.wait_event("stall", one.pid)
-        assert all(len(row.split("\t")) == 6 for row in open(events))
+        found = descriptors(watch.pid)
+        assert {found[n] for n in range(3) if f"{n}>&-" in closed} <= {
+            "/dev/null"
+        }
+        assert watch.stop() == 0
+    finally:
+        watch.close()
+    assert {len(row) for row in watch.events()} == {6}
+
+
+def test_a_reader_of_its_output_that_has_gone_does_not_end_it(folder, agent):
+    for stream in ("stdout", "stderr"):
+        read, write = os.pipe()
+        os.close(read)
+        watch = support.Observer(folder, *METRICS, threshold_ms=HOUR_MS)
+        code, _, _ = run_watch(
+            *watch.argv[1:],
+            *("--shutdown-after-secs", 0),
+            **{stream: write},
+        )
+        os.close(write)
+        assert code == 0
+
+
+@pytest.mark.parametrize("option", ["--help", "--version", "--dump-config"])
+def test_a_text_that_could_not_be_printed_whole_is_a_failure(folder, option):
+    with open("/dev/full", "w") as full:
+        code, _, err = run_watch(
+            *("--socket", folder / "s", "--threshold-ms", HOUR_MS, option),
+            stdout=full,
+        )
+    assert code == 1
+    assert "standard output" in err
+
+
+def test_a_second_signal_does_not_cut_the_end_short(
+    observer, agent, folder, hanging_disk
+):
+    audit = folder / "audit"
+    watch = observer(
+        *("--recovery-audit-file", audit, "--recovery-audit-sync-every", 9),
+        *("--recovery-exec", "/bin/true"),
+        threshold_ms=50,
+        environment=hanging_disk,
+    )
+    one = agent(watch.socket_path)
+    one.beat()
+    wait_for(lambda: "\tcomplete\t" in audit.read_text())
+    watch.process.terminate()
+    watch.wait_notice("STOPPING=1")
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        watch.process.send_signal(number)
+    assert watch.wait_end() == 0
+    assert "closed after record" in watch.log()
+    assert not watch.socket_path.exists()
 
 
 def test_nothing_is_done_while_nothing_happens(observer, agent):

@@ -52,13 +52,15 @@ def run_watch(*arguments, **settings):
     """varta-watch to its end: exit code, standard output, standard error."""
     done = subprocess.run(
         [WATCH, *(a if isinstance(a, bytes) else str(a) for a in arguments)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        timeout=DEADLINE_S,
-        **settings,
+        **{
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "text": True,
+            "errors": "replace",
+            "timeout": DEADLINE_S,
+            **settings,
+        },
     )
     return done.returncode, done.stdout, done.stderr
 
