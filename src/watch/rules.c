@@ -42,3 +42,13 @@ rules_match(const struct rules *rules, const struct rule_facts *facts)
 			return &rules->list[i];
 	return NULL;
 }
+
+const struct rule *
+rules_named(const struct rules *rules, const char *name)
+{
+	for (size_t i = 0; i < rules->n; i++)
+		if (rules->list[i].name != NULL &&
+		    strcmp(rules->list[i].name, name) == 0)
+			return &rules->list[i];
+	return NULL;
+}

@@ -53,4 +53,7 @@ struct rule_facts {
 const struct rule *rules_match(
     const struct rules *rules, const struct rule_facts *facts);
 
+/* The one of that name, or NULL. */
+const struct rule *rules_named(const struct rules *rules, const char *name);
+
 #endif

@@ -162,6 +162,29 @@ def test_a_new_command_is_run_at_the_next_stall(folder, reloading, agent):
     assert mine.reports(2)[1]["argv"][0] == "new"
 
 
+@pytest.mark.parametrize("keeps", [True, False])
+def test_who_has_ended_stays_with_its_section(
+    folder, reloading, agent, keeps
+):
+    """It stalls at its deadline, when sections stand in another order or are
+    gone; then the command for all is run."""
+    mine = Reporter(folder)
+    comm = open("/proc/self/comm").read().strip()
+    section = 'agent "{}" {{ comm = "{}"  recovery_exec = "{} {}" }}\n'
+    before = section.format("mine", comm, mine.path, "mine")
+    other = section.format("other", "other", mine.path, "other")
+    text = f'threshold_ms = 1500\nrecovery_exec = "{mine.path} all"\n'
+    watch = reloading.start(text + before)
+    one = agent(watch.socket_path)
+    one.beat()
+    watch.wait_event("join", one.pid)
+    one.kill()
+    watch.wait_event("exit", one.pid)
+    reloading.change(text + other + (before if keeps else ""))
+    expect = ["mine", "all"][not keeps]
+    assert mine.reports()[0]["argv"][0] == expect
+
+
 def test_a_reload_acts_on_nobody(folder, reloading, agent):
     """Neither on those who have stalled nor on those who have not."""
     mine = Reporter(folder)

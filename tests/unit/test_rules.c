@@ -82,6 +82,20 @@ what_is_not_known_matches_nothing(void **state)
 	assert_null(rules_match(&rules, &unknown));
 }
 
+static void
+a_rule_is_found_by_its_name(void **state)
+{
+	(void)state;
+	rules.n = 3;
+	rules.list[0] = (struct rule){ .comm = "unnamed" };
+	rules.list[1] = (struct rule){ .name = "a", .comm = "x" };
+	rules.list[2] = (struct rule){ .name = "b", .comm = "x" };
+	assert_ptr_equal(rules_named(&rules, "b"), &rules.list[2]);
+	assert_null(rules_named(&rules, "c"));
+	rules.n = 2;
+	assert_null(rules_named(&rules, "b"));
+}
+
 int
 main(void)
 {
@@ -90,6 +104,7 @@ main(void)
 		cmocka_unit_test(all_conditions_of_a_rule_must_hold),
 		cmocka_unit_test(the_first_rule_that_matches_counts),
 		cmocka_unit_test(what_is_not_known_matches_nothing),
+		cmocka_unit_test(a_rule_is_found_by_its_name),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
