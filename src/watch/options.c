@@ -109,20 +109,66 @@ options_address_is_loopback(const struct options_address *address)
 	return IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr);
 }
 
-static int
-check_recovery(const struct options *o, struct options_fault *fault)
+/* The file that a row names, or NULL. */
+static const char *
+file_of(const struct options *o, const struct option_spec *spec)
 {
+	const void *field = (const char *)o + spec->offset;
+
+	return spec->file == OPTION_NO_FILE ? NULL
+					    : *(const char *const *)field;
+}
+
+/* A file that is written has one purpose. */
+static int
+check_files(const struct options *o, struct options_fault *fault)
+{
+	for (size_t i = 0; i < options_table_count; i++) {
+		const struct option_spec *one = &options_table[i];
+		const char *path = file_of(o, one);
+
+		for (size_t j = 0; j < i && path != NULL; j++) {
+			const struct option_spec *other = &options_table[j];
+			const char *taken = file_of(o, other);
+
+			if (taken != NULL && strcmp(path, taken) == 0 &&
+			    (one->file == OPTION_FILE_WRITTEN ||
+				other->file == OPTION_FILE_WRITTEN))
+				return options_fault_set(fault,
+				    "--%s: '%s': is --%s", one->name, path,
+				    other->name);
+		}
+	}
+	return 0;
+}
+
+static bool
+a_section_has_a_command(const struct config *config)
+{
+	for (size_t i = 0; i < config->rules.n; i++)
+		if (config->rules.list[i].recovery_exec != NULL)
+			return true;
+	return false;
+}
+
+static int
+check_recovery(const struct options *o, const struct config *config,
+    struct options_fault *fault)
+{
+	bool has_command =
+	    options_has_recovery(o) || a_section_has_a_command(config);
+
 	if ((o->recovery_exec != NULL) + (o->recovery_exec_file != NULL) +
 		(o->recovery_cmd != NULL) >
 	    1)
 		return options_fault_set(fault,
 		    "--recovery-exec, --recovery-exec-file and --recovery-cmd "
 		    "exclude each other");
-	if (!options_has_recovery(o) && o->recovery_capture_stdio)
+	if (!has_command && o->recovery_capture_stdio)
 		return options_fault_set(fault,
 		    "--recovery-capture-stdio: needs --recovery-exec or "
 		    "--recovery-exec-file");
-	if (!options_has_recovery(o) && o->recovery_on_exit)
+	if (!has_command && o->recovery_on_exit)
 		return options_fault_set(fault,
 		    "--recovery-on-exit: needs --recovery-exec or "
 		    "--recovery-exec-file");
@@ -193,7 +239,8 @@ check_udp(const struct options *o, struct options_fault *fault)
 
 /* What only shows when all flags are known; the order is the reference's. */
 static int
-check_all(const struct options *o, struct options_fault *fault)
+check_all(const struct options *o, const struct config *config,
+    struct options_fault *fault)
 {
 	if (o->socket_path == NULL)
 		return options_fault_set(fault, "--socket: is required");
@@ -202,16 +249,14 @@ check_all(const struct options *o, struct options_fault *fault)
 	if (o->prom_token_file != NULL && !o->prom_addr.given)
 		return options_fault_set(
 		    fault, "--prom-token-file: needs --prom-addr");
-	if (o->control_socket != NULL &&
-	    strcmp(o->control_socket, o->socket_path) == 0)
-		return options_fault_set(fault,
-		    "--control-socket: '%s': is --socket", o->control_socket);
+	if (check_files(o, fault) < 0)
+		return -EINVAL;
 	if (o->prom_addr.given && o->prom_token_file == NULL &&
 	    !options_address_is_loopback(&o->prom_addr))
 		return options_fault_set(fault,
 		    "--prom-addr: an address outside this host needs "
 		    "--prom-token-file");
-	if (check_recovery(o, fault) < 0 || check_udp(o, fault) < 0)
+	if (check_recovery(o, config, fault) < 0 || check_udp(o, fault) < 0)
 		return -EINVAL;
 	if (o->self_watchdog_secs == 1 && o->read_timeout_ms > 500)
 		return options_fault_set(fault,
@@ -265,7 +310,7 @@ options_parse(int argc, char *const argv[], struct config *config,
 		if (r < 0)
 			return r;
 	}
-	return check_all(ret, fault);
+	return check_all(ret, config, fault);
 }
 
 static void

@@ -28,10 +28,10 @@ static const char *const signal_choices[] = { "direct", "libc", NULL };
 		.name = flag, .type = OPTION_SWITCH, AT(field), .help = text,  \
 		.command_line_only = true                                      \
 	}
-#define TEXT(flag, field, what, text)                                          \
+#define WRITTEN(flag, field, what, text)                                       \
 	{                                                                      \
 		.name = flag, .type = OPTION_TEXT, AT(field), .value = what,   \
-		.help = text                                                   \
+		.file = OPTION_FILE_WRITTEN, .help = text                      \
 	}
 #define U32(flag, field, what, lo, hi, preset, text)                           \
 	{                                                                      \
@@ -57,7 +57,7 @@ static const char *const signal_choices[] = { "direct", "libc", NULL };
 const struct option_spec options_table[] = {
 	/* clang-format off */
 	{ .name = "socket", .type = OPTION_TEXT, AT(socket_path),
-	  .value = "PATH", IN_GROUP("Watching"),
+	  .value = "PATH", .file = OPTION_FILE_WRITTEN, IN_GROUP("Watching"),
 	  .help = "Unix datagram socket to receive beats on; required" },
 	{ .name = "threshold-ms", .type = OPTION_U64, AT(threshold_ms),
 	  .value = "MS", .min = 10, .max = UINT64_MAX, .reloadable = true,
@@ -95,16 +95,17 @@ const struct option_spec options_table[] = {
 	  .value = "IP",
 	  .help = "where; else 127.0.0.1 with keys, 0.0.0.0 without" },
 	{ .name = "key-file", .type = OPTION_TEXT, AT(key_file),
-	  .value = "PATH", .reloadable = true,
+	  .value = "PATH", .file = OPTION_FILE_READ, .reloadable = true,
 	  .help = "file with the shared key of sealed beats, mode 0600" },
 	{ .name = "accepted-key-file", .type = OPTION_TEXT,
-	  AT(accepted_key_file), .value = "PATH", .reloadable = true,
+	  AT(accepted_key_file), .value = "PATH", .file = OPTION_FILE_READ, .reloadable = true,
 	  .help = "file with further shared keys, up to 8 in all" },
 	{ .name = "master-key-file", .type = OPTION_TEXT, AT(master_key_file),
-	  .value = "PATH", .reloadable = true,
+	  .value = "PATH", .file = OPTION_FILE_READ, .reloadable = true,
 	  .help = "file with the key that keys of agents are derived from" },
-	TEXT("state-dir", state_dir, "DIR",
-	    "folder where sessions are remembered over a restart"),
+	{ .name = "state-dir", .type = OPTION_TEXT, AT(state_dir),
+	  .value = "DIR",
+	  .help = "folder where sessions are remembered over a restart" },
 	U32("udp-senders-max", udp_senders_max, "N", 1, REPLAY_SENDERS_MAX,
 	    REPLAY_SENDERS_DEFAULT, "senders of sealed beats known at once"),
 	SWITCH("i-accept-plaintext-udp", accept_plaintext_udp,
@@ -138,7 +139,7 @@ const struct option_spec options_table[] = {
 	    "how many of them may come at once; 0: any"),
 
 	{ .name = "export-file", .type = OPTION_TEXT, AT(export_file),
-	  .value = "PATH", IN_GROUP("Events"),
+	  .value = "PATH", .file = OPTION_FILE_WRITTEN, IN_GROUP("Events"),
 	  .help = "append every event to this file" },
 	U64("export-file-max-bytes", export_file_max_bytes, "BYTES", 4096,
 	    UINT64_MAX, 0, "rotate it at this size, keeping five; else never"),
@@ -156,11 +157,12 @@ const struct option_spec options_table[] = {
 	{ .name = "prom-addr", .type = OPTION_ADDRESS, AT(prom_addr),
 	  .value = "IP:PORT", IN_GROUP("Metrics"),
 	  .help = "serve /metrics, /healthz and /readyz; port 0 is chosen" },
-	TEXT("prom-token-file", prom_token_file, "PATH",
-	    "file with the bearer token, 64 hex digits, mode 0600"),
+	{ .name = "prom-token-file", .type = OPTION_TEXT, AT(prom_token_file),
+	  .value = "PATH", .file = OPTION_FILE_READ,
+	  .help = "file with the bearer token, 64 hex digits, mode 0600" },
 	CHOICE("prom-agent-series", agent_series, "WHICH", series_choices, 0,
 	    "series of agents in the metrics"),
-	TEXT("control-socket", control_socket, "PATH",
+	WRITTEN("control-socket", control_socket, "PATH",
 	    "serve the same on this Unix socket, to our own user and root"),
 	U32("prom-rate-limit-per-sec", prom_rate_limit_per_sec, "N", 0,
 	    UINT32_MAX, 5, "requests a second of one address; 0: any"),
@@ -175,7 +177,7 @@ const struct option_spec options_table[] = {
 	  .value = "COMMAND", .reloadable = true, IN_GROUP("Recovery"),
 	  .help = "run when an agent stalls; split on blanks, no shell" },
 	{ .name = "recovery-exec-file", .type = OPTION_TEXT, AT(recovery_exec_file),
-	  .value = "PATH", .reloadable = true,
+	  .value = "PATH", .file = OPTION_FILE_READ, .reloadable = true,
 	  .help = "the same, read from a file of mode 0600" },
 	{ .name = "recovery-cmd", .type = OPTION_TEXT, AT(recovery_cmd),
 	  .value = "COMMAND", .reloadable = true,
@@ -197,7 +199,7 @@ const struct option_spec options_table[] = {
 	    "run it when an agent's process ends, not at its deadline"),
 
 	{ .name = "recovery-audit-file", .type = OPTION_TEXT,
-	  AT(recovery_audit_file), .value = "PATH", IN_GROUP("Audit trail"),
+	  AT(recovery_audit_file), .value = "PATH", .file = OPTION_FILE_WRITTEN, IN_GROUP("Audit trail"),
 	  .help = "append all that recovery does to this chained file" },
 	U64("recovery-audit-max-bytes", recovery_audit_max_bytes, "BYTES", 4096,
 	    UINT64_MAX, 0, "rotate it at this size, keeping five; else never"),
@@ -214,9 +216,9 @@ const struct option_spec options_table[] = {
 	  AT(self_watchdog_secs), .value = "SECS", .min = 1, .max = UINT64_MAX,
 	  IN_GROUP("Our own health"),
 	  .help = "abort when the loop hangs for so long" },
-	TEXT("hw-watchdog", hw_watchdog, "DEVICE",
+	WRITTEN("hw-watchdog", hw_watchdog, "DEVICE",
 	    "kick this watchdog device, as /dev/watchdog"),
-	TEXT("heartbeat-file", heartbeat_file, "PATH",
+	WRITTEN("heartbeat-file", heartbeat_file, "PATH",
 	    "write how far the loop has come, at least once a second"),
 
 	{ .name = "shutdown-after-secs", .type = OPTION_U64,
@@ -227,7 +229,7 @@ const struct option_spec options_table[] = {
 	CHOICE("signal-handler-mode", signal_handler_mode, "MODE",
 	    signal_choices, 1, "accepted for compatibility"),
 	{ .name = "config", .type = OPTION_TEXT, AT(config_file),
-	  .value = "FILE", .command_line_only = true,
+	  .value = "FILE", .file = OPTION_FILE_READ, .command_line_only = true,
 	  .help = "read options and agents from this file; flags win" },
 	ACTION("check", check,
 	    "check options, configuration and secret files, and end"),

@@ -28,6 +28,9 @@ enum option_type {
 	OPTION_REMOVED
 };
 
+/* What becomes of a file that a text names. */
+enum option_file { OPTION_NO_FILE = 0, OPTION_FILE_READ, OPTION_FILE_WRITTEN };
+
 struct option_spec {
 	const char *name;  /* without the dashes */
 	const char *value; /* what help calls the value; NULL: a switch */
@@ -38,6 +41,7 @@ struct option_spec {
 	uint64_t max;
 	uint64_t def; /* default of numbers, modes and choices */
 	enum option_type type;
+	enum option_file file;
 	bool command_line_only;
 	bool reloadable;   /* a change on SIGHUP takes effect */
 	const char *group; /* heading in help, on the first of its group */

@@ -231,6 +231,18 @@ def test_a_dump_is_a_file_that_gives_the_same_dump(folder, write):
     assert third == second
 
 
+@pytest.mark.parametrize("flag", ["recovery-on-exit", "recovery-capture-stdio"])
+def test_a_command_in_a_section_is_a_recovery_command(write, flag):
+    path = write('agent "a" { comm = "a"  recovery_exec = "/bin/true" }\n')
+    given = ("--check", "--config", path, "--socket=s", "--threshold-ms=100")
+    code, _, err = run_watch(*given, f"--{flag}")
+    assert (code, err) == (0, "")
+    path = write('agent "a" { comm = "a"  threshold_ms = 100 }\n')
+    code, _, err = run_watch(*given, f"--{flag}")
+    assert code == 2
+    assert f"--{flag}: needs --recovery-exec" in err
+
+
 # ---- agents ---------------------------------------------------------------
 
 

@@ -349,6 +349,33 @@ def test_what_is_about_recovery_needs_a_command(refuse, accept, flag):
     accept(f"--{flag}", "--recovery-cmd", "/bin/true")
 
 
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        ("control-socket", "socket"),
+        ("export-file", "socket"),
+        ("recovery-audit-file", "export-file"),
+        ("heartbeat-file", "socket"),
+        ("heartbeat-file", "key-file"),
+        ("heartbeat-file", "recovery-audit-file"),
+        ("config", "export-file"),
+    ],
+)
+def test_a_file_that_is_written_has_one_purpose(base, files, one, other):
+    path = files["CONFIG"]
+    base = base if other != "socket" else base[2:]
+    given = (f"--{one}", path, f"--{other}", path)
+    code, out, err = run_watch(*base, *given)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"varta-watch: --{one}: '{path}': is --{other}\n")
+    assert open(path).read() == ""
+
+
+def test_secrets_may_share_a_file(accept, files):
+    path = files["TOKEN"]
+    accept("--key-file", path, "--accepted-key-file", path)
+
+
 # ---- help, version, check -------------------------------------------------
 
 
