@@ -4,43 +4,27 @@ import concurrent.futures
 import contextlib
 import http.client
 import os
-import signal
 import socket
 import stat
 import time
 
 import pytest
 
-from support import DEADLINE_S, Response, wait_for
+from support import DEADLINE_S, wait_for
 from watching import (
     HOUR_MS,
     METRICS,
     NOBODY,
+    ask,
+    connected,
     descriptors,
+    held,
     needs_root,
+    own_frame,
+    rss_kib,
     run_watch,
     wait_metric,
 )
-
-
-class LocalConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path):
-        super().__init__("localhost", timeout=DEADLINE_S)
-        self.path = os.fspath(path)
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(DEADLINE_S)
-        self.sock.connect(self.path)
-
-
-def ask(path, what="/metrics", method="GET"):
-    with contextlib.closing(LocalConnection(path)) as connection:
-        connection.request(method, what)
-        answer = connection.getresponse()
-        return Response(answer.status, dict(answer.headers), answer.read())
 
 
 # ---- the control socket ---------------------------------------------------
@@ -154,8 +138,9 @@ def test_a_stranger_is_refused_whatever_the_mode_is(watch, control):
 
 def test_an_observer_that_could_not_run_is_not_ready_but_healthy(observer):
     watch = observer(*METRICS, threshold_ms=HOUR_MS)
-    os.kill(watch.pid, signal.SIGSTOP)
-    os.kill(watch.pid, signal.SIGCONT)
+    with connected(watch.socket_path) as sock, held(watch):
+        sock.send(own_frame())
+        time.sleep(0.1)  # how long we are away
     wait_metric(watch, "varta_observer_late_total", 1)
     answer = watch.get("/readyz")
     assert answer.status == 503
@@ -169,14 +154,6 @@ def test_an_observer_that_could_not_run_is_not_ready_but_healthy(observer):
 FLOOD = 20000
 IDLE = 1000
 HELD = 64  # connections that an observer holds at most
-
-
-def rss_kib(pid):
-    with open(f"/proc/{pid}/status") as f:
-        for line in f:
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1])
-    raise AssertionError("no VmRSS")
 
 
 def connect_from(source, address):

@@ -3,6 +3,7 @@ that is held while datagrams gather, and kernel namespaces of one's own."""
 
 import contextlib
 import functools
+import http.client
 import os
 import platform
 import signal
@@ -18,6 +19,7 @@ from support import (
     WATCH,
     Frame,
     Late,
+    Response,
     process_state,
     wait_for,
 )
@@ -63,6 +65,26 @@ def run_watch(*arguments, **settings):
         },
     )
     return done.returncode, done.stdout, done.stderr
+
+
+class LocalConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path):
+        super().__init__("localhost", timeout=DEADLINE_S)
+        self.path = os.fspath(path)
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(DEADLINE_S)
+        self.sock.connect(self.path)
+
+
+def ask(path, what="/metrics", method="GET"):
+    with contextlib.closing(LocalConnection(path)) as connection:
+        connection.request(method, what)
+        answer = connection.getresponse()
+        return Response(answer.status, dict(answer.headers), answer.read())
 
 
 def wait_metric(watch, name, value, **labels):
@@ -123,6 +145,14 @@ def descriptors(pid):
         with contextlib.suppress(FileNotFoundError):
             found[int(number)] = os.readlink(f"{folder}/{number}")
     return found
+
+
+def rss_kib(pid):
+    with open(f"/proc/{pid}/status") as f:
+        for line in f:
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1])
+    raise AssertionError("no VmRSS")
 
 
 def tells_exits():
