@@ -11,6 +11,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "varta/version.h"
 #include "watch/setup.h"
 #include "watch/watch.h"
@@ -48,6 +49,19 @@ run(int argc, char *const argv[], struct setup *setup)
 	return r;
 }
 
+/* One line, whatever was given to us. */
+static void
+print_fault(const struct options_fault *fault)
+{
+	char line[4 * sizeof(fault->text)];
+
+	(void)text_escape(fault->text, strlen(fault->text), line, sizeof(line));
+	(void)fprintf(stderr,
+	    "varta-watch: %s\n"
+	    "varta-watch: see 'varta-watch --help'\n",
+	    line);
+}
+
 /* What was asked for is all that was asked for: a cut text is a failure. */
 static int
 end_of_text(void)
@@ -71,10 +85,7 @@ main(int argc, char *argv[])
 	leave_errors_to_writes();
 	r = setup_new(argc, argv, &setup, &fault);
 	if (r < 0) {
-		(void)fprintf(stderr,
-		    "varta-watch: %s\n"
-		    "varta-watch: see 'varta-watch --help'\n",
-		    fault.text);
+		print_fault(&fault);
 		return r == -ENOMEM ? EXIT_FAILURE : EXIT_CONFIGURATION;
 	}
 	if (setup->options.help)

@@ -252,6 +252,12 @@ def test_what_is_no_flag_is_refused(refuse, token):
     assert refuse(token, "1") == f"'{token}': unknown option"
 
 
+def test_a_fault_is_one_line_whatever_was_given(refuse):
+    why = refuse("--threshold-ms", "1\n\x1b[31mred")
+    assert why == "--threshold-ms: '1\\n\\x1b[31mred': not a whole number"
+    assert refuse(b"--\xff\xfe") == "'--\\xff\\xfe': unknown option"
+
+
 @pytest.mark.parametrize("flag", sorted(NUMBERS.keys() | OTHERS.keys() | SWITCHES))
 def test_a_flag_that_is_not_given_in_full_is_refused(refuse, flag):
     token = f"--{flag[:-1]}"
