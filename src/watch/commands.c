@@ -90,13 +90,14 @@ commands_new(const struct options *options, const struct rules *rules,
 	c->given = options_has_recovery(options);
 	for (size_t i = 0; i < rules->n && r == 0; i++) {
 		const struct rule *rule = &rules->list[i];
-		char label[RULES_NAME_BYTES + 32];
+		char label[256];
 
 		if (rule->recovery_exec == NULL)
 			continue;
 		c->given = true;
 		(void)snprintf(label, sizeof(label),
-		    "agent '%s': recovery_exec", rule->name);
+		    "%s:%d: agent '%s': recovery_exec", options->config_file,
+		    rule->command_line, rule->name);
 		r = take(&c->by_rule[i], label, rule->recovery_exec,
 		    "configuration", command_split_blanks, fault);
 	}

@@ -13,8 +13,6 @@
 #include "base/util.h"
 #include "watch/options_table.h"
 
-enum { CONFIG_KEYS_MAX = 96, CONFIG_KEY_BYTES = 72 };
-
 /* One reading; the library hands no context to its callbacks but the section,
  * so that this one is reached through a variable. Used at start and on reload,
  * by one thread. */
@@ -25,8 +23,11 @@ struct reading {
 	struct options_fault *fault;
 	bool failed;
 	int n_lines;                     /* of the file itself */
-	unsigned taken[CONFIG_KEYS_MAX]; /* values of each key */
-	char keys[CONFIG_KEYS_MAX][CONFIG_KEY_BYTES];
+	unsigned taken[CONFIG_ROWS_MAX]; /* values of each key */
+	const cfg_t *section;            /* of an agent that is being read */
+	unsigned section_keys;           /* those that it has, as bits */
+	int command_line;                /* where its recovery_exec stands */
+	char keys[CONFIG_ROWS_MAX][CONFIG_KEY_BYTES];
 };
 
 static struct reading *current;
@@ -118,28 +119,64 @@ set(cfg_t *cfg, const struct option_spec *spec, const char *key,
 	return 0;
 }
 
-/* A plain option was read. */
+/* Marks a value of a list that was taken, in the parser's own copy: one that
+ * comes without it was put in the place of another. */
+enum { TAKEN = 1 };
+
+/* A list is shown to us at each of its values, and at its end. */
+static int
+on_list(cfg_t *cfg, cfg_opt_t *opt, size_t row)
+{
+	unsigned n = cfg_opt_size(opt), *taken = &current->taken[row];
+
+	for (unsigned i = 0; i < *taken; i++)
+		if (i >= n || cfg_opt_getnstr(opt, i)[0] != TAKEN)
+			return fail(cfg, cfg_opt_name(opt), "given twice");
+	for (; *taken < n; (*taken)++) {
+		char *value = cfg_opt_getnstr(opt, *taken);
+
+		if (set(cfg, &options_table[row], cfg_opt_name(opt), value) < 0)
+			return -1;
+		/* No list has an empty value. */
+		value[0] = TAKEN;
+	}
+	return 0;
+}
+
+/* An option was read. */
 static int
 on_option(cfg_t *cfg, cfg_opt_t *opt)
 {
-	unsigned n = cfg_opt_size(opt);
 	const struct option_spec *spec;
 	size_t row = 0;
 
 	spec = row_of(cfg_opt_name(opt), &row);
 	if (spec == NULL)
 		return fail(cfg, cfg_opt_name(opt), "unknown key");
-	/* A list is shown to us at each of its values, and at its end. */
-	if ((opt->flags & CFGF_LIST) != 0) {
-		for (; current->taken[row] < n; current->taken[row]++)
-			if (set(cfg, spec, cfg_opt_name(opt),
-				cfg_opt_getnstr(opt, current->taken[row])) < 0)
-				return -1;
-		return 0;
-	}
+	current->config->lines[row] = line_of(cfg);
+	if ((opt->flags & CFGF_LIST) != 0)
+		return on_list(cfg, opt, row);
 	if (current->taken[row]++ > 0)
 		return fail(cfg, cfg_opt_name(opt), "given twice");
 	return set(cfg, spec, cfg_opt_name(opt), cfg_opt_getnstr(opt, 0));
+}
+
+/* A key of an agent was read; its value is looked at with the whole section. */
+static int
+on_agent_key(cfg_t *sec, cfg_opt_t *opt)
+{
+	unsigned bit = 1u << (unsigned)(opt - sec->opts);
+
+	if (current->section != sec) {
+		current->section = sec;
+		current->section_keys = 0;
+	}
+	if ((current->section_keys & bit) != 0)
+		return fail(sec, cfg_opt_name(opt), "given twice");
+	current->section_keys |= bit;
+	if (strcmp(cfg_opt_name(opt), "recovery_exec") == 0)
+		current->command_line = line_of(sec);
+	return 0;
 }
 
 /* Rows for the values of an agent, so that they are checked like options. */
@@ -201,6 +238,7 @@ take_texts(cfg_t *sec, struct rule *rule)
 		if (*texts[i].field == NULL)
 			return fail(sec, "", "too much text in this file");
 	}
+	rule->command_line = current->command_line;
 	return 0;
 }
 
@@ -265,17 +303,6 @@ on_agent(cfg_t *cfg, cfg_opt_t *opt)
 	return 0;
 }
 
-/* Key of an option: its name with '_' for '-'. */
-static void
-make_key(char key[static CONFIG_KEY_BYTES], const char *name)
-{
-	size_t i;
-
-	for (i = 0; name[i] != '\0' && i < CONFIG_KEY_BYTES - 1; i++)
-		key[i] = name[i] == '-' ? '_' : name[i];
-	key[i] = '\0';
-}
-
 /* Options that make sense on a command line only. */
 static bool
 is_for_file(const struct option_spec *spec)
@@ -297,17 +324,19 @@ make_parser(void)
 		CFG_STR("recovery_exec", NULL, CFGF_NODEFAULT),
 		CFG_END(),
 	};
-	cfg_opt_t opts[CONFIG_KEYS_MAX + 3];
+	cfg_opt_t opts[CONFIG_ROWS_MAX + 3];
 	size_t n = 0;
 	cfg_t *cfg;
 
+	for (size_t i = 0; i < ARRAY_SIZE(agent) - 1; i++)
+		agent[i].validcb = on_agent_key;
 	for (size_t i = 0; i < options_table_count; i++) {
 		const struct option_spec *spec = &options_table[i];
 		bool list = spec->type == OPTION_UID ||
 			    spec->type == OPTION_GID ||
 			    spec->type == OPTION_ENV;
 
-		make_key(current->keys[i], spec->name);
+		config_make_key(spec->name, current->keys[i]);
 		if (!is_for_file(spec))
 			continue;
 		if (list)
@@ -377,12 +406,46 @@ load(const char *path, char **ret, int *ret_lines, struct options_fault *fault)
 	return r;
 }
 
+/* A list that is given anew as an empty one is not shown to us; the parser
+ * waits for its first value to drop the others. */
+static void
+find_emptied_list(cfg_t *cfg)
+{
+	for (size_t i = 0; i < options_table_count && !current->failed; i++) {
+		const cfg_opt_t *opt = current->taken[i] > 0
+					   ? cfg_getopt(cfg, current->keys[i])
+					   : NULL;
+
+		if (opt == NULL || (opt->flags & CFGF_RESET) == 0)
+			continue;
+		(void)options_fault_set(current->fault,
+		    "%s:%d: %s: given twice", current->path,
+		    current->config->lines[i], current->keys[i]);
+		current->failed = true;
+	}
+}
+
+static void
+parse(cfg_t *cfg, const char *text)
+{
+	int r = cfg_parse_buf(cfg, text);
+
+	if (r == CFG_SUCCESS)
+		find_emptied_list(cfg);
+	if (r == CFG_SUCCESS || current->failed)
+		return;
+	(void)options_fault_set(
+	    current->fault, "%s: cannot be read", current->path);
+	current->failed = true;
+}
+
 void
 config_init(struct config *config)
 {
 	config->rules.n = 0;
 	config->rules.want_exe = config->rules.want_unit = false;
 	config->rules.want_lane = false;
+	memset(config->lines, 0, sizeof(config->lines));
 	config->text_len = 0;
 }
 
@@ -410,12 +473,7 @@ config_read(const char *path, struct options *options, struct config *config,
 		(void)options_fault_set(fault, "%s: out of memory", path);
 		reading.failed = true;
 	} else {
-		if (cfg_parse_buf(cfg, text) != CFG_SUCCESS &&
-		    !reading.failed) {
-			(void)options_fault_set(
-			    fault, "%s: cannot be read", path);
-			reading.failed = true;
-		}
+		parse(cfg, text);
 		(void)cfg_free(cfg);
 	}
 	current = NULL;

@@ -10,7 +10,8 @@
  *	}
  *
  * Refused, with file and line: unknown and repeated keys, values that the
- * option itself would refuse, agents that match on nothing. The file must be
+ * option itself would refuse, options that do not go together, agents that
+ * match on nothing. More values come to a list by '+='. The file must be
  * regular, of our user or root, and writable by nobody else, since it names
  * commands that we run.
  */
@@ -20,16 +21,20 @@
 #include <stddef.h>
 
 #include "watch/options.h"
+#include "watch/options_table.h"
 #include "watch/rules.h"
 
 enum {
 	CONFIG_FILE_BYTES = 1 << 20, /* the largest file */
-	CONFIG_TEXT_BYTES = 65536    /* of all text values */
+	CONFIG_TEXT_BYTES = 65536,   /* of all text values */
+	CONFIG_ROWS_MAX = 96,        /* of the table of options */
+	CONFIG_KEY_BYTES = 72
 };
 
 /* What was read; options may point into it. */
 struct config {
 	struct rules rules;
+	int lines[CONFIG_ROWS_MAX]; /* of each option; 0: not in the file */
 	size_t text_len;
 	char text[CONFIG_TEXT_BYTES];
 };
@@ -44,6 +49,17 @@ void config_init(struct config *config);
  */
 int config_read(const char *path, struct options *options,
     struct config *config, struct options_fault *fault);
+
+/* The key of an option: its name with '_' for '-'. */
+void config_make_key(const char *name, char ret[static CONFIG_KEY_BYTES]);
+
+/* A flag was given: what the file says of it does not count. */
+void config_overrule(struct config *config, const struct option_spec *spec);
+
+/* A fault that begins with an option, as "--udp-port: ", which stands in the
+ * file, names its place there instead: "FILE:7: udp_port: ". */
+void config_place(const struct config *config, const struct options *options,
+    struct options_fault *fault);
 
 /* Print every option and rule in the form of the file. */
 void config_dump(

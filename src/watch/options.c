@@ -16,8 +16,6 @@
 #include "watch/config.h"
 #include "watch/options_table.h"
 
-enum { OPTIONS_ROWS_MAX = 96 };
-
 /* The row that a token names: exactly, up to an '='. */
 static const struct option_spec *
 find_row(const char *token)
@@ -37,9 +35,9 @@ find_row(const char *token)
 }
 
 static void
-make_long_options(struct option longs[OPTIONS_ROWS_MAX])
+make_long_options(struct option longs[CONFIG_ROWS_MAX])
 {
-	assert(options_table_count < OPTIONS_ROWS_MAX);
+	assert(options_table_count < CONFIG_ROWS_MAX);
 	for (size_t i = 0; i < options_table_count; i++)
 		longs[i] = (struct option){
 			.name = options_table[i].name,
@@ -53,7 +51,7 @@ make_long_options(struct option longs[OPTIONS_ROWS_MAX])
 /* One flag at argv[optind]. 1: go on; 0: all read; negative: fault. */
 static int
 parse_next(int argc, char *const argv[], const struct option *longs,
-    struct options *o, struct options_fault *fault)
+    struct config *config, struct options *o, struct options_fault *fault)
 {
 	const struct option_spec *spec;
 	const char *token;
@@ -86,6 +84,7 @@ parse_next(int argc, char *const argv[], const struct option *longs,
 	(void)snprintf(label, sizeof(label), "--%s", spec->name);
 	if (options_set(spec, label, optarg, o, fault) < 0)
 		return -EINVAL;
+	config_overrule(config, spec);
 	return !o->help && !o->version;
 }
 
@@ -273,17 +272,17 @@ check_all(const struct options *o, const struct config *config,
 
 /* All that stands in argv, over what ret holds already. */
 static int
-parse_arguments(int argc, char *const argv[], struct options *ret,
-    struct options_fault *fault)
+parse_arguments(int argc, char *const argv[], struct config *config,
+    struct options *ret, struct options_fault *fault)
 {
-	struct option longs[OPTIONS_ROWS_MAX];
+	struct option longs[CONFIG_ROWS_MAX];
 	int r;
 
 	make_long_options(longs);
 	optind = 1;
 	opterr = 0;
 	do
-		r = parse_next(argc, argv, longs, ret, fault);
+		r = parse_next(argc, argv, longs, config, ret, fault);
 	while (r > 0);
 	return r;
 }
@@ -297,7 +296,7 @@ options_parse(int argc, char *const argv[], struct config *config,
 
 	config_init(config);
 	options_set_defaults(ret);
-	r = parse_arguments(argc, argv, ret, fault);
+	r = parse_arguments(argc, argv, config, ret, fault);
 	if (r < 0 || ret->help || ret->version)
 		return r;
 	file = ret->config_file;
@@ -306,11 +305,14 @@ options_parse(int argc, char *const argv[], struct config *config,
 		options_set_defaults(ret);
 		r = config_read(file, ret, config, fault);
 		if (r == 0)
-			r = parse_arguments(argc, argv, ret, fault);
+			r = parse_arguments(argc, argv, config, ret, fault);
 		if (r < 0)
 			return r;
 	}
-	return check_all(ret, config, fault);
+	r = check_all(ret, config, fault);
+	if (r < 0)
+		config_place(config, ret, fault);
+	return r;
 }
 
 static void

@@ -30,6 +30,7 @@ struct rule {
 	uint64_t threshold_ms;     /* 0: as --threshold-ms */
 	uint64_t grace_ms;         /* after its first beat; 0 none */
 	const char *recovery_exec; /* NULL: the command of all */
+	int command_line;          /* where that stands */
 };
 
 struct rules {

@@ -20,9 +20,12 @@ setup_new(int argc, char *const argv[], struct setup **ret,
 		return -ENOMEM;
 	}
 	r = options_parse(argc, argv, &s->config, &s->options, fault);
-	if (r == 0)
+	if (r == 0) {
 		r = commands_new(
 		    &s->options, &s->config.rules, &s->commands, fault);
+		if (r < 0)
+			config_place(&s->config, &s->options, fault);
+	}
 	if (r < 0) {
 		setup_free(s);
 		return r;
@@ -148,8 +151,8 @@ is_unchanged(const struct option_spec *spec, const struct options *now,
 	return memcmp(a, b, size) == 0;
 }
 
-int
-setup_compare(const struct setup *now, const struct setup *next,
+static int
+compare(const struct setup *now, const struct setup *next,
     struct options_fault *fault)
 {
 	for (size_t i = 0; i < options_table_count; i++) {
@@ -171,4 +174,15 @@ setup_compare(const struct setup *now, const struct setup *next,
 		    "--key-file: keys cannot be switched on or off while "
 		    "running");
 	return 0;
+}
+
+int
+setup_compare(const struct setup *now, const struct setup *next,
+    struct options_fault *fault)
+{
+	int r = compare(now, next, fault);
+
+	if (r < 0)
+		config_place(&next->config, &next->options, fault);
+	return r;
 }

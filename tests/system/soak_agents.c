@@ -48,7 +48,8 @@ beat(struct varta_agent *agent, struct totals *totals)
 {
 	int r;
 
-	while ((r = varta_beat(agent, VARTA_OK, 0)) == VARTA_DROPPED_QUEUE_FULL) {
+	while (
+	    (r = varta_beat(agent, VARTA_OK, 0)) == VARTA_DROPPED_QUEUE_FULL) {
 		atomic_fetch_add(&totals->refused, 1);
 		(void)poll(NULL, 0, 1);
 	}
@@ -159,7 +160,8 @@ main(int argc, char *argv[])
 	if (argc != 5 || text_to_u32(argv[2], WORKERS_MAX, &plan.workers) < 0 ||
 	    plan.workers == 0 || text_to_u32(argv[3], UINT32_MAX, &beats) < 0 ||
 	    text_to_u32(argv[4], UINT32_MAX, &visitors) < 0) {
-		(void)fputs("usage: soak_agents SOCKET WORKERS BEATS VISITORS\n",
+		(void)fputs(
+		    "usage: soak_agents SOCKET WORKERS BEATS VISITORS\n",
 		    stderr);
 		return 2;
 	}

@@ -85,6 +85,48 @@ def test_options_can_come_from_a_file(folder, write):
     assert "7 agents at most" in err
 
 
+def test_a_list_can_be_added_to(write, dump):
+    path = write("allow_uid = {1, 2}\nmax_beat_rate = 1\nallow_uid += {3}\n")
+    found = dump("--config", path, "--threshold-ms", 10)
+    assert found["allow_uid"] == '{"1", "2", "3"}'
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        (
+            '\nprom_token_file = "/t"\n',
+            "2: prom_token_file: needs --prom-addr",
+        ),
+        ("\n\nudp_port = 7\n", "3: udp_port: needs --key-file, "),
+        ('control_socket = "{socket}"\n', "1: control_socket: '{socket}': is --s"),
+        ('\nrecovery_exec = "  "\n', "2: recovery_exec: no program is named"),
+        ("recovery_cmd = 'a | b'\n", "1: recovery_cmd: '|' outside quotes"),
+        (
+            'agent "a" {{\n comm = x\n recovery_exec = " "\n}}\n',
+            "3: agent 'a': recovery_exec: no program is named",
+        ),
+        ("recovery_on_exit = true\n", "1: recovery_on_exit: needs --recovery"),
+    ],
+)
+def test_what_does_not_go_together_is_found_in_its_line(
+    folder, refuse, text, reason
+):
+    socket = folder / "s"
+    why = refuse(text.format(socket=socket))
+    assert why.startswith(reason.format(socket=socket))
+
+
+def test_a_flag_that_does_not_go_with_the_file_is_named(folder, write):
+    """It wins over the file, so the fault is not in a line of that."""
+    code, _, err = run_watch(
+        *("--config", write("udp_port = 7\n"), "--socket", folder / "s"),
+        *("--threshold-ms", 10, "--udp-port", 8),
+    )
+    assert code == 2
+    assert err.startswith("varta-watch: --udp-port: needs ")
+
+
 def test_flags_win_over_the_file_wherever_they_stand(write, dump):
     path = write("threshold_ms = 111\nmax_beat_rate = 5\nlog_level = debug\n")
     for arguments in (
@@ -119,6 +161,16 @@ def test_what_is_required_may_be_missing_from_both(write):
         ("nonsense = 1", "1: no such option 'nonsense'"),
         ("\n\nthreshold-ms = 10", "3: "),
         ("threshold_ms = 10\nthreshold_ms = 20", "2: threshold_ms: given twice"),
+        ("allow_uid = {1, 2}\nallow_uid = {3}", "2: allow_uid: given twice"),
+        ("allow_uid = {1}\n\nallow_uid = {2, 3}", "3: allow_uid: given twice"),
+        ("allow_uid = 1\nallow_uid = 2", "2: allow_uid: given twice"),
+        ("\nallow_gid = {1}\nallow_gid = {}", "2: allow_gid: given twice"),
+        ('recovery_env = {"A=1"}\nrecovery_env = {"B=2"}', "2: recovery_env: g"),
+        ('agent "a" {\n comm = x\n comm = y\n}', "3: comm: given twice"),
+        (
+            'agent "a" { comm = x }\nagent "b" { user = 0\n user = 1 }',
+            "3: user: given twice",
+        ),
         ("\nthreshold_ms = 9", "2: threshold_ms: '9': must be at least 10"),
         ("threshold_ms = many", "1: threshold_ms: 'many': not a whole number"),
         ("threshold_ms = {10}", "1: "),

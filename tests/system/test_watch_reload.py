@@ -237,6 +237,15 @@ def test_on_any_fault_the_old_state_stays_as_a_whole(
     watch.wait_event("stall", one.pid)
 
 
+def test_what_cannot_be_changed_is_named_with_its_line(reloading):
+    reloading.start("threshold_ms = 3600000\n")
+    line = reloading.change(
+        "threshold_ms = 3600000\ntracker_capacity = 5\n", expect=REFUSED
+    )
+    place = f"{reloading.path}:2: tracker_capacity: cannot be changed while "
+    assert f"the old one stays: {place}" in line
+
+
 def test_a_file_that_is_gone_or_not_safe_is_refused(reloading):
     reloading.start("threshold_ms = 3600000\n")
     reloading.path.chmod(0o666)
