@@ -1,6 +1,7 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -16,7 +17,9 @@
 enum {
 	MESSAGE_MAX = 320,
 	ERROR_MAX = 128,
-	SUFFIX_MAX = 40, /* " (18446744073709551615 more left out)" */
+	/* " (18446744073709551615 more left out)", and with " lines lost
+	 * before it" */
+	SUFFIX_MAX = 96,
 
 	/* The longest line: each byte a six-byte escape, and the keys. It also
 	 * is PIPE_BUF on Linux, so lines do not mix in a pipe. */
@@ -31,6 +34,9 @@ static const char *name = "varta-watch";
 static enum log_format format_in_use = LOG_PLAIN;
 static char session_id[17] = "0000000000000000";
 static _Atomic int highest_level = LOG_INFO;
+
+static atomic_bool reader_is_stuck;
+static _Atomic uint64_t n_lost; /* lines, since the last one */
 
 static struct {
 	_Atomic uint64_t next_ns; /* no line before; 0 at the start */
@@ -162,6 +168,36 @@ build_json(struct strbuf *line, enum log_level level,
 	strbuf_str(line, "}\n");
 }
 
+/* Whether the reader takes a line: there is room for PIPE_BUF bytes in a pipe
+ * that can be written to at all. Errors are for the write. */
+static bool
+is_taken(void)
+{
+	struct pollfd pollfd = { .fd = STDERR_FILENO, .events = POLLOUT };
+	int wait_ms = atomic_load(&reader_is_stuck) ? 0 : LOG_WAIT_MS;
+	int r;
+
+	do
+		r = poll(&pollfd, 1, wait_ms);
+	while (r < 0 && errno == EINTR);
+	atomic_store(&reader_is_stuck, r == 0);
+	if (r == 0)
+		atomic_fetch_add(&n_lost, 1);
+	return r != 0;
+}
+
+static size_t
+add_suffix(char *text, size_t n, size_t size, uint64_t count, const char *what)
+{
+	int r;
+
+	if (count == 0)
+		return n;
+	r = snprintf(
+	    text + n, size - n, " (%llu %s)", (unsigned long long)count, what);
+	return n + (r < 0 ? 0 : (size_t)r);
+}
+
 /* left_out: how many lines like this one were not written before it. */
 __attribute__((format(printf, 4, 0))) static void
 write_line(enum log_level level, const struct log_fields *fields,
@@ -176,14 +212,14 @@ write_line(enum log_level level, const struct log_fields *fields,
 	size_t n;
 	int r;
 
+	if (!is_taken())
+		goto done;
 	r = vsnprintf(message, MESSAGE_MAX + 8, format, args);
 	n = r < 0 ? 0 : strlen(message);
 	n = cut_length(message, n, MESSAGE_MAX);
-	if (left_out > 0) {
-		r = snprintf(message + n, sizeof(message) - n,
-		    " (%llu more left out)", (unsigned long long)left_out);
-		n += r < 0 ? 0 : (size_t)r;
-	}
+	n = add_suffix(message, n, sizeof(message), left_out, "more left out");
+	n = add_suffix(message, n, sizeof(message), atomic_exchange(&n_lost, 0),
+	    "lines lost before it");
 
 	if (fields == NULL)
 		fields = &no_fields;
@@ -196,6 +232,7 @@ write_line(enum log_level level, const struct log_fields *fields,
 	/* Nobody is left to tell when this fails. */
 	while (write(STDERR_FILENO, line.text, line.len) < 0 && errno == EINTR)
 		;
+done:
 	errno = saved_errno;
 }
 

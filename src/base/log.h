@@ -10,12 +10,19 @@
  * whole: callers do not escape what they put in. Nothing allocates. A line is
  * one write(2); a failed write is ignored; errno is kept. Thread-safe after
  * log_init().
+ *
+ * A reader that is slow is waited for, LOG_WAIT_MS for a line. One that is
+ * slower is not waited for again before it takes something: lines are lost
+ * until then, and the next one ends in " (N lines lost before it)". The loop
+ * must not stand still for a log that nobody reads.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 
 #include <stdbool.h>
 #include <stdint.h>
+
+enum { LOG_WAIT_MS = 20 };
 
 enum log_format { LOG_PLAIN = 0, LOG_JSON };
 enum log_level { LOG_ERROR = 0, LOG_WARN, LOG_INFO, LOG_DEBUG };

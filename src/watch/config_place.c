@@ -46,6 +46,6 @@ config_place(const struct config *config, const struct options *options,
 		return;
 	config_make_key(name, key);
 	key[n] = '\0';
-	(void)options_fault_set(fault, "%s:%d: %s%s", options->config_file,
-	    line, key, name + n);
+	(void)options_fault_set(
+	    fault, "%s:%d: %s%s", options->config_file, line, key, name + n);
 }

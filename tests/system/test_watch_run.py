@@ -1,6 +1,8 @@
 """How varta-watch starts and ends, what it tells a service manager, and its
 log."""
 
+import contextlib
+import fcntl
 import json
 import os
 import re
@@ -332,3 +334,35 @@ def test_the_name_of_an_agent_cannot_break_a_line_of_the_log(
     watch.wait_event("exit", pid)
     assert "\x1b" not in watch.log()
     assert all(x.startswith("varta-watch: ") for x in watch.log().splitlines())
+
+
+def test_a_log_that_nobody_reads_does_not_hold_the_observer_up(folder, agent):
+    fifo = folder / "log"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+    fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
+    said = b""
+
+    def read():
+        nonlocal said
+        with contextlib.suppress(BlockingIOError):
+            while part := os.read(reader, 65536):
+                said += part
+        return said.decode()
+
+    with support.Observer(
+        folder,
+        threshold_ms=50,
+        program=["sh", "-c", f'exec "$0" "$@" 2>{fifo}', support.WATCH],
+    ) as watch:
+        one = agent(watch.socket_path)
+        for n in range(1, 41):
+            one.beat()
+            watch.wait_event("stall", one.pid, count=n)
+        assert read().count(" stalled: ") < 40
+        one.beat()
+        watch.wait_event("stall", one.pid, count=41)
+        wait_for(lambda: " lines lost before it)" in read())
+        assert watch.stop() == 0
+        assert "ending on signal" in read()
+    os.close(reader)

@@ -1,8 +1,10 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +16,22 @@
 #include "support/fault.h"
 
 FAULT(int, -1, getentropy, (void *p, size_t n), (p, n))
+
+/* A reader that takes nothing; how long it was waited for. */
+static bool stuck;
+static int waited_ms;
+
+int __wrap_poll(struct pollfd *fds, nfds_t n, int wait_ms);
+
+int
+__wrap_poll(struct pollfd *fds, nfds_t n, int wait_ms)
+{
+	assert_int_equal(n, 1);
+	assert_int_equal(fds[0].fd, STDERR_FILENO);
+	assert_int_equal(fds[0].events, POLLOUT);
+	waited_ms += stuck ? wait_ms : 0;
+	return !stuck;
+}
 
 /* What was written to stderr by the module, and in how many calls. */
 static char written[8192];
@@ -325,6 +343,36 @@ a_failed_write_is_ignored_and_errno_kept(void **state)
 	assert_string_equal(written, "varta-watch: b\n");
 }
 
+static void
+a_reader_that_is_stuck_is_waited_for_once_and_told_what_it_missed(void **state)
+{
+	(void)state;
+	stuck = true;
+	waited_ms = 0;
+	errno = 7;
+	log_error("one");
+	assert_int_equal(errno, 7);
+	assert_int_equal(waited_ms, LOG_WAIT_MS);
+	log_error("two");
+	log_error("three");
+	assert_int_equal(waited_ms, LOG_WAIT_MS);
+	assert_string_equal(written, "");
+
+	stuck = false;
+	log_error("four");
+	assert_string_equal(
+	    written, "varta-watch: four (3 lines lost before it)\n");
+	forget();
+	log_error("five");
+	assert_string_equal(written, "varta-watch: five\n");
+	/* And it is waited for again. */
+	stuck = true;
+	log_error("six");
+	assert_int_equal(waited_ms, 2 * LOG_WAIT_MS);
+	stuck = false;
+	log_error("seven");
+}
+
 int
 main(void)
 {
@@ -346,6 +394,8 @@ main(void)
 		EACH(kinds_do_not_silence_each_other),
 		EACH(every_kind_has_its_label),
 		EACH(a_failed_write_is_ignored_and_errno_kept),
+		EACH(
+		    a_reader_that_is_stuck_is_waited_for_once_and_told_what_it_missed),
 	};
 
 	return cmocka_run_group_tests_name("log", tests, NULL, NULL);
