@@ -192,15 +192,18 @@ audit_add(struct audit *a, const struct recovery_record *record)
 {
 	char row[AUDITROW_BYTES];
 	size_t n = auditrow_format(record, clock_wall_ms(), row);
+	uint64_t now_ns;
 
 	if (a->ending)
 		wait_for_room(a, n);
-	if (auditqueue_put(a->queue, auditrow_kind(record->outcome), row, n,
-		clock_now_ns(CLOCK_SOURCE_MONOTONIC)))
+	/* Not the observer's time, which the other thread does not know. */
+	now_ns = clock_now_ns(CLOCK_SOURCE_MONOTONIC);
+	if (auditqueue_put(
+		a->queue, auditrow_kind(record->outcome), row, n, now_ns))
 		a->added = true;
 	else
 		a->stats->recovery_audit_dropped++;
-	watch_level(a, record->at_ns);
+	watch_level(a, now_ns);
 }
 
 static uint64_t
