@@ -178,11 +178,11 @@ network_open(struct network *n, const struct options *options,
 }
 
 void
-network_close(struct network *n)
+network_close(struct network *n, uint64_t wait_ns)
 {
 	udp_in_close(n->udp);
 	sealed_in_free(n->sealed);
-	replay_store_close(n->store);
+	replay_store_close(n->store, wait_ns);
 	replay_free(n->replay);
 	*n = (struct network){ 0 };
 }

@@ -39,7 +39,9 @@ struct network_clock {
 int network_open(struct network *n, const struct options *options,
     struct keyring *keys, struct stats *stats, struct metrics_gauges *gauges,
     const struct network_clock *clock);
-void network_close(struct network *n);
+
+/* Waits for the disk of the sessions for wait_ns at most. */
+void network_close(struct network *n, uint64_t wait_ns);
 
 /* From now on these keys hold, which are borrowed. The last ones are freed:
  * there may be no room to lock both into memory. */

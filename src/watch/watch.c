@@ -474,8 +474,11 @@ watch_run(struct watch *w)
 void
 watch_close(struct watch *w)
 {
+	uint64_t left_ns; /* of the grace of disks */
+
 	if (w == NULL)
 		return;
+	left_ns = w->options->shutdown_grace_ms * NS_PER_MS;
 	health_close(w->health);
 	(void)sdnotify_send(&w->notify, "STOPPING=1\n");
 	loop_close(w->loop);
@@ -483,9 +486,10 @@ watch_close(struct watch *w)
 	tell_end(w->tell);
 	observer_free(w->observer);
 	serve_close(&w->serve);
-	tell_close(w->tell);
+	if (w->tell != NULL)
+		left_ns = tell_close(w->tell);
 	process_set_close(w->processes);
-	network_close(&w->network);
+	network_close(&w->network, left_ns);
 	lane_in_close(w->lane_in);
 	unix_in_close(w->unix_in);
 	sdnotify_close(&w->notify);

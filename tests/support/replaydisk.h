@@ -94,7 +94,7 @@ boot(struct world *w)
 	r = replay_store_start(
 	    w->store, w->box.replay, &w->stats, w->box.now_ns, &w->fault);
 	if (r < 0) {
-		replay_store_close(w->store);
+		replay_store_close(w->store, NS_NEVER);
 		replay_free(w->box.replay);
 		w->store = NULL;
 		w->box.replay = NULL;
@@ -105,7 +105,7 @@ boot(struct world *w)
 static void
 halt(struct world *w)
 {
-	replay_store_close(w->store);
+	replay_store_close(w->store, NS_NEVER);
 	replay_free(w->box.replay);
 	w->store = NULL;
 	w->box.replay = NULL;

@@ -353,3 +353,9 @@ def test_a_full_disk_stops_nobody(sealed):
     assert sealed.offer(*(one.frame() for one in sessions)) == 300
     assert "sessions': cannot be written: File too large" in watch.log()
     assert watch.metrics().value("varta_state_errors_total") > 0
+
+
+def test_the_end_waits_for_the_folder_as_long_as_it_may(sealed, hanging_disk):
+    watch = sealed.start("--shutdown-grace-ms", 100, environment=hanging_disk)
+    assert watch.stop() == 0
+    assert "its disk does not answer at the end" in watch.log()

@@ -34,7 +34,7 @@ replay_store_open(const char *dir, struct replay_store **ret,
 	else
 		r = replay_disk_open(s, fault);
 	if (r < 0) {
-		replay_store_close(s);
+		replay_store_close(s, 0);
 		return r;
 	}
 	*ret = s;
@@ -266,9 +266,35 @@ save_header(struct replay_store *s)
 	return write_at(s, header, sizeof(header), 0);
 }
 
+/* Nothing was lost on the way to the disk, ever: that is noted. */
+static void
+sync_last(struct replay_store *s, uint64_t wait_ns)
+{
+	uint32_t before, after;
+	int error, r = 0;
+
+	before = syncer_failures(s->syncer, &error);
+	syncer_ask(s->syncer, s->fd, s->n_sessions);
+	if (!syncer_wait(s->syncer, wait_ns)) {
+		log_error("file '%s/%s': its disk does not answer at the end; "
+			  "after a loss of power, sessions of now could be "
+			  "replayed",
+		    s->dir, REPLAY_DISK_FILE);
+		return;
+	}
+	after = syncer_failures(s->syncer, &error);
+	if (after != before)
+		r = error;
+	else if (after == 0)
+		r = save_header(s);
+	if (r < 0)
+		log_error("file '%s/%s': cannot be written at the end: %s",
+		    s->dir, REPLAY_DISK_FILE, strerror(-r));
+}
+
 /* What is only in memory: counters as they are, and what failed before. */
 static void
-save_last(struct replay_store *s)
+save_last(struct replay_store *s, uint64_t wait_ns)
 {
 	int e, r = 0;
 
@@ -283,27 +309,21 @@ save_last(struct replay_store *s)
 	while (e == 0);
 	if (e < 0)
 		r = e;
-	if (r >= 0 && fdatasync(s->fd) < 0)
-		r = -errno;
-	if (r >= 0 && s->n_unsynced == 0)
-		r = save_header(s);
 	if (r < 0)
 		log_error("file '%s/%s': cannot be written at the end: %s",
 		    s->dir, REPLAY_DISK_FILE, strerror(-r));
+	else
+		sync_last(s, wait_ns);
 }
 
 void
-replay_store_close(struct replay_store *s)
+replay_store_close(struct replay_store *s, uint64_t wait_ns)
 {
-	int error;
-
 	if (s == NULL)
 		return;
 	if (s->syncer != NULL) {
-		(void)syncer_wait(s->syncer, NS_NEVER);
-		s->n_unsynced = syncer_failures(s->syncer, &error);
+		save_last(s, wait_ns);
 		syncer_stop(s->syncer);
-		save_last(s);
 	}
 	fd_close(&s->fd);
 	fd_close(&s->dir_fd); /* and the lock with it */

@@ -62,8 +62,9 @@ int replay_store_start(struct replay_store *s, struct replay *r,
  * disk. */
 void replay_store_save(struct replay_store *s, uint64_t now_ns);
 
-/* Write down all counters as they are, sync, and end the thread. Takes NULL,
+/* Write down all counters as they are, sync, and end the thread. Waits for the
+ * disk for wait_ns at most; one that takes longer is left behind. Takes NULL,
  * and a store that was not started. */
-void replay_store_close(struct replay_store *s);
+void replay_store_close(struct replay_store *s, uint64_t wait_ns);
 
 #endif

@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "base/util.h"
 #include "watch/tell/audit.h"
 #include "watch/tell/eventfile.h"
 #include "watch/tell/lines.h"
@@ -62,13 +64,13 @@ tell_open(const struct tell_options *options, struct stats *stats,
 	if (options->export_path != NULL)
 		r = eventfile_open(&file_options, stats, &t->file, &why);
 	if (r < 0) {
-		tell_close(t);
+		(void)tell_close(t);
 		return refuse(fault, EVENTS, options->export_path, &why, r);
 	}
 	if (options->audit.path != NULL)
 		r = audit_open(&options->audit, stats, &t->audit, &why);
 	if (r < 0) {
-		tell_close(t);
+		(void)tell_close(t);
 		return refuse(fault, AUDIT, options->audit.path, &why, r);
 	}
 	*ret = t;
@@ -82,19 +84,21 @@ tell_end(struct tell *t)
 		audit_end(t->audit);
 }
 
-void
+uint64_t
 tell_close(struct tell *t)
 {
-	uint64_t left_ns;
+	uint64_t left_ns, end_ns;
 
 	if (t == NULL)
-		return;
+		return 0;
 	/* The two disks are at work at the same time. */
 	if (t->file != NULL)
 		eventfile_end(t->file, t->last_ns);
 	left_ns = t->audit != NULL ? audit_close(t->audit) : t->grace_ns;
+	end_ns = u64_add_sat(clock_now_ns(CLOCK_SOURCE_MONOTONIC), left_ns);
 	eventfile_close(t->file, left_ns, t->last_ns);
 	free(t);
+	return u64_sub_sat(end_ns, clock_now_ns(CLOCK_SOURCE_MONOTONIC));
 }
 
 bool

@@ -38,9 +38,13 @@ int tell_open(const struct tell_options *options, struct stats *stats,
  * within the grace of the audit trail. Takes NULL. */
 void tell_end(struct tell *t);
 
-/* Flush and close; waits for the disks of both files for grace_ns, all in all.
- * Takes NULL. */
-void tell_close(struct tell *t);
+/*
+ * Flush and close; waits for the disks of both files for grace_ns, all in all.
+ * Takes NULL.
+ *
+ * Returns what is left of grace_ns then.
+ */
+uint64_t tell_close(struct tell *t);
 
 /* True when beats are written somewhere: the caller may leave out
  * EVENT_BEAT otherwise. */
