@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import time
@@ -132,6 +133,20 @@ def test_a_reader_of_its_output_that_has_gone_does_not_end_it(folder, agent):
         )
         os.close(write)
         assert code == 0
+
+
+def test_a_limit_on_the_size_of_files_is_an_error_not_an_end(folder):
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+    code, _, err = run_watch(
+        *("--socket", folder / "s", "--threshold-ms", HOUR_MS),
+        *("--recovery-audit-file", folder / "audit"),
+        preexec_fn=limit,
+    )
+    assert code == 1
+    assert "audit'" in err and "File too large" in err
+    assert not (folder / "s").exists()
 
 
 @pytest.mark.parametrize("option", ["--help", "--version", "--dump-config"])
