@@ -29,11 +29,16 @@ struct loop {
 	bool hears_network;
 	bool http_ready;
 	bool beats_ready; /* while it listened */
-	bool continued;   /* by a signal, after a stop or without one */
 	bool ending;
 	bool reload_wanted;
 	uint64_t late_gaps; /* known of */
 };
+
+/* Set by the handler of SIGCONT, which then does what the library's does: that
+ * alone would tell in the next turn, and a stop may fall between what was ready
+ * and the pass that it is taken in. */
+static volatile sig_atomic_t was_continued;
+static void (*wake_up)(int signal);
 
 uint64_t
 loop_now_ns(void *ctx)
@@ -94,13 +99,10 @@ on_reload(evutil_socket_t signal, short what, void *ctx)
 }
 
 static void
-on_continue(evutil_socket_t signal, short what, void *ctx)
+on_continue(int signal)
 {
-	struct loop *l = ctx;
-
-	(void)signal;
-	(void)what;
-	l->continued = true;
+	was_continued = 1;
+	wake_up(signal);
 }
 
 /* What the library puts back when it gives a signal up. */
@@ -123,17 +125,32 @@ take_signal(
 	return *ret == NULL || event_add(*ret, NULL) < 0 ? -ENOMEM : 0;
 }
 
+/* The library's handler is put behind ours. */
+static int
+take_continue(struct loop *l, struct event **ret)
+{
+	struct sigaction action;
+	int r = take_signal(l, SIGCONT, on_ready, ret);
+
+	if (r < 0)
+		return r;
+	if (sigaction(SIGCONT, NULL, &action) < 0)
+		return -errno;
+	wake_up = action.sa_handler;
+	action.sa_handler = on_continue;
+	return sigaction(SIGCONT, &action, NULL) < 0 ? -errno : 0;
+}
+
 static int
 take_signals(struct loop *l)
 {
 	static const struct {
 		int signal;
 		event_callback_fn callback;
-	} signals[LOOP_SIGNALS] = {
+	} signals[] = {
 		{ SIGTERM, on_end },
 		{ SIGINT, on_end },
 		{ SIGHUP, on_reload },
-		{ SIGCONT, on_continue },
 	};
 	sigset_t all, before;
 	int r = 0;
@@ -141,9 +158,11 @@ take_signals(struct loop *l)
 	/* None must meet the handler that does nothing. */
 	(void)sigfillset(&all);
 	(void)sigprocmask(SIG_SETMASK, &all, &before);
-	for (size_t i = 0; i < LOOP_SIGNALS && r == 0; i++)
+	for (size_t i = 0; i < ARRAY_SIZE(signals) && r == 0; i++)
 		r = take_signal(
 		    l, signals[i].signal, signals[i].callback, &l->signals[i]);
+	if (r == 0)
+		r = take_continue(l, &l->signals[ARRAY_SIZE(signals)]);
 	(void)sigprocmask(SIG_SETMASK, &before, NULL);
 	return r;
 }
@@ -330,7 +349,7 @@ wait_for(struct loop *l, const struct observer_wait *wait, uint64_t now_ns)
 	else
 		timer_arm(
 		    l->timer, u64_add_sat(wait->until_ns, l->clock.origin_ns));
-	l->beats_ready = l->continued = false;
+	l->beats_ready = false;
 	(void)event_base_loop(l->base, flags);
 }
 
@@ -341,12 +360,13 @@ loop_run(struct loop *l)
 		uint64_t now_ns = loop_now_ns(&l->clock);
 		/* Both in one turn of the library: they had been there when
 		 * we went on. */
-		bool kept_waiting = l->continued && l->beats_ready;
+		bool kept_waiting = was_continued != 0 && l->beats_ready;
 		struct observer_wait wait;
 		uint64_t others_ns;
 
 		if (now_ns >= l->options.end_at_ns)
 			break;
+		was_continued = 0;
 		if (l->reload_wanted) {
 			l->reload_wanted = false;
 			l->options.reload(l->options.reload_ctx);
