@@ -268,22 +268,33 @@ def full_standard_error():
         os.close(write_fd)
 
 
-def test_a_loop_that_waits_for_its_log_is_shot_although_it_cannot_say_so(
-    folder,
-):
-    """Nobody reads standard error: the loop hangs in the middle of a pass
-    with its next line."""
+def test_a_loop_that_hangs_is_shot_although_nobody_can_be_told(folder):
+    with full_standard_error() as (program, fill):
+        watch = Observer(
+            folder, "--self-watchdog-secs", 1, threshold_ms=HOUR_MS,
+            program=program,
+        ).start()
+        fill()
+        with connected(watch.socket_path) as sock, hung(watch):
+            sock.send(own_frame())
+            assert watch.wait_end() == ABORTED
+        watch.close()
+
+
+def test_an_observer_whose_log_nobody_reads_is_not_shot(folder):
     with full_standard_error() as (program, fill):
         watch = Observer(
             folder, "--self-watchdog-secs", 1, threshold_ms=100,
-            program=program,
+            program=program, environment=OFTEN,
         ).start()
         with Agent(watch.socket_path) as one:
             one.beat()
             watch.wait_event("beat", one.pid)
             fill()
             one.kill()
-            assert watch.wait_end() == ABORTED
+            watch.wait_event("exit", one.pid)
+            let_it_look(watch, 10)
+        assert watch.stop() == 0
         watch.close()
 
 
