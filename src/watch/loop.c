@@ -28,15 +28,13 @@ struct loop {
 	bool listening; /* to the socket of the beats */
 	bool hears_network;
 	bool http_ready;
-	bool beats_ready; /* while it listened */
 	bool ending;
 	bool reload_wanted;
 	uint64_t late_gaps; /* known of */
 };
 
 /* Set by the handler of SIGCONT, which then does what the library's does: that
- * alone would tell in the next turn, and a stop may fall between what was ready
- * and the pass that it is taken in. */
+ * alone would tell in the next turn, and a stop may fall between two. */
 static volatile sig_atomic_t was_continued;
 static void (*wake_up)(int signal);
 
@@ -55,16 +53,6 @@ on_ready(evutil_socket_t fd, short what, void *ctx)
 	(void)fd;
 	(void)what;
 	(void)ctx;
-}
-
-static void
-on_beats(evutil_socket_t fd, short what, void *ctx)
-{
-	struct loop *l = ctx;
-
-	(void)fd;
-	(void)what;
-	l->beats_ready = true;
 }
 
 static void
@@ -203,11 +191,11 @@ loop_open(const struct loop_options *options, struct loop **ret)
 	r = timer_open(l->base, options->clock, &l->timer);
 	if (r < 0)
 		goto fail;
-	r = listen_to(l, options->intake_fd, on_beats, &l->datagrams);
+	r = listen_to(l, options->intake_fd, on_ready, &l->datagrams);
 	if (r < 0)
 		goto fail;
 	l->listening = true;
-	r = listen_to(l, options->network_fd, on_beats, &l->network);
+	r = listen_to(l, options->network_fd, on_ready, &l->network);
 	if (r < 0)
 		goto fail;
 	l->hears_network = l->network != NULL;
@@ -349,7 +337,6 @@ wait_for(struct loop *l, const struct observer_wait *wait, uint64_t now_ns)
 	else
 		timer_arm(
 		    l->timer, u64_add_sat(wait->until_ns, l->clock.origin_ns));
-	l->beats_ready = false;
 	(void)event_base_loop(l->base, flags);
 }
 
@@ -358,9 +345,7 @@ loop_run(struct loop *l)
 {
 	while (!l->ending) {
 		uint64_t now_ns = loop_now_ns(&l->clock);
-		/* Both in one turn of the library: they had been there when
-		 * we went on. */
-		bool kept_waiting = was_continued != 0 && l->beats_ready;
+		bool continued = was_continued != 0;
 		struct observer_wait wait;
 		uint64_t others_ns;
 
@@ -371,7 +356,7 @@ loop_run(struct loop *l)
 			l->reload_wanted = false;
 			l->options.reload(l->options.reload_ctx);
 		}
-		observer_pass(l->options.observer, now_ns, kept_waiting);
+		observer_pass(l->options.observer, now_ns, continued);
 		if (observer_has_failed(l->options.observer))
 			return -EPERM;
 		now_ns = loop_now_ns(&l->clock);

@@ -211,9 +211,9 @@ take_beat(struct observer *o, struct inlet *in, const struct beat *beat,
 /*
  * Take in what is queued. The limit is above what the kernel can have held
  * when we began: nothing that was sent before is left unread, and a flood
- * cannot keep the rest of a pass waiting.
+ * cannot keep the rest of a pass waiting. Returns how much there was.
  */
-static void
+static uint32_t
 drain(struct observer *o, struct inlet *in, uint64_t now_ns)
 {
 	struct intake_batch *batch = &o->batch;
@@ -235,6 +235,7 @@ drain(struct observer *o, struct inlet *in, uint64_t now_ns)
 	} while (batch->n_taken == INTAKE_BATCH && taken < in->drain_max);
 	if (inlet_drained(in, taken, batch->n_taken == INTAKE_BATCH, now_ns))
 		o->work_left = true;
+	return taken;
 }
 
 static void
@@ -287,17 +288,18 @@ mark_stage(struct observer *o, enum stats_stage stage, uint64_t since_ns)
 }
 
 void
-observer_pass(struct observer *o, uint64_t now_ns, bool kept_waiting)
+observer_pass(struct observer *o, uint64_t now_ns, bool continued)
 {
-	uint64_t gap_ns = pause_wake(&o->pause, now_ns, kept_waiting);
-	uint64_t mark_ns;
+	uint64_t gap_ns, mark_ns;
+	uint32_t taken;
 
 	o->stats->passes++;
 	o->work_left = false;
 	pulse_enter(o->pulse, STATS_STAGE_POLL);
-	drain(o, &o->local, now_ns);
+	taken = drain(o, &o->local, now_ns);
 	if (o->has_network)
-		drain(o, &o->network, clock_now(o));
+		taken += drain(o, &o->network, clock_now(o));
+	gap_ns = pause_wake(&o->pause, now_ns, continued && taken > 0);
 	if (o->lanes != NULL)
 		lanes_take(o->lanes, now_ns);
 	if (gap_ns > 0)

@@ -77,9 +77,9 @@ int observer_new(const struct options *options,
 /* End recovery commands within their grace, close what is held. Takes NULL. */
 void observer_free(struct observer *o);
 
-/* One pass at now_ns. kept_waiting: the process has just been continued by a
- * signal, and beats were waiting. Allocates nothing. */
-void observer_pass(struct observer *o, uint64_t now_ns, bool kept_waiting);
+/* One pass at now_ns. continued: a signal has continued the process since the
+ * last, after a stop or without one. Allocates nothing. */
+void observer_pass(struct observer *o, uint64_t now_ns, bool continued);
 
 /* What to wait for until the next pass. */
 struct observer_wait {

@@ -52,7 +52,7 @@ struct sim {
 	uint64_t child_tokens[SIM_CHILDREN];
 	uint32_t n_child_tokens;
 	uint64_t wakeups, refused, allocations;
-	bool in_pass, kept_waiting;
+	bool in_pass, continued;
 	char *argv[2];
 	struct act_options act;
 	struct rules rules;
@@ -607,9 +607,9 @@ pass(struct sim *s)
 {
 	s->wakeups++;
 	s->in_pass = true;
-	observer_pass(s->observer, s->now_ns, s->kept_waiting);
+	observer_pass(s->observer, s->now_ns, s->continued);
 	s->in_pass = false;
-	s->kept_waiting = false;
+	s->continued = false;
 }
 
 void
@@ -653,7 +653,7 @@ void
 sim_stop_observer(struct sim *s, uint64_t ns)
 {
 	sim_starve_observer(s, ns);
-	s->kept_waiting = s->n_queue > 0;
+	s->continued = true;
 }
 
 void

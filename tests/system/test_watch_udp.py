@@ -295,7 +295,7 @@ def test_the_port_cannot_change_while_running(observer, folder):
     write(9)
     watch.process.send_signal(support.signal.SIGHUP)
     support.wait_for(
-        lambda: "--udp-port: cannot be changed while running" in watch.log(),
+        lambda: ":1: udp_port: cannot be changed while running" in watch.log(),
         what="refused reload",
     )
 
