@@ -175,6 +175,26 @@ a_disk_that_hangs_is_waited_for_so_long_and_left_behind(void **state)
 }
 
 static void
+what_is_on_disk_for_certain_has_its_mark(void **state)
+{
+	int fd = new_file();
+
+	(void)state;
+	assert_int_equal(syncer_done(syncer), 0);
+	syncer_ask(syncer, fd, 7);
+	assert_true(syncer_wait(syncer, NS_NEVER));
+	assert_int_equal(syncer_done(syncer), 7);
+	disk_fail(EIO);
+	syncer_ask(syncer, fd, 8);
+	assert_true(syncer_wait(syncer, NS_NEVER));
+	disk_fail(0);
+	syncer_ask(syncer, fd, 9);
+	assert_true(syncer_wait(syncer, NS_NEVER));
+	assert_int_equal(syncer_done(syncer), 7);
+	(void)close(fd);
+}
+
+static void
 signals_are_not_for_the_thread(void **state)
 {
 	int fd = new_file();
@@ -211,6 +231,7 @@ main(void)
 		TEST(there_is_room_for_so_many_and_one_more_at_the_end),
 		TEST(failures_are_counted),
 		TEST(a_disk_that_hangs_is_waited_for_so_long_and_left_behind),
+		TEST(what_is_on_disk_for_certain_has_its_mark),
 		TEST(signals_are_not_for_the_thread),
 		TEST(without_memory_or_thread_there_is_none),
 	};
