@@ -15,6 +15,7 @@ NUMBERS = {
     "uds-rcvbuf-bytes": (0, 2**31 - 1),
     "read-timeout-ms": (1, 1000),
     "tracker-capacity": (1, 1048576),
+    "lanes-max": (0, 65536),
     "eviction-scan-window": (1, 4096),
     "max-beat-rate": (0, U32),
     "global-beat-rate": (0, U32),
