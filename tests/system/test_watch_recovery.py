@@ -61,6 +61,7 @@ def test_the_environment_is_ours_alone(observer, agent, reporter):
         "VARTA_AGENT_PID": str(one.pid),
         "VARTA_AGENT_NAME": name,
         "VARTA_REASON": "silent",
+        "VARTA_LANE": "",
     }
 
 
