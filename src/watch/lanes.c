@@ -101,11 +101,14 @@ stall(struct lanes *l, uint32_t slot, enum stall_reason why, uint64_t due_ns,
 	berth_emit(l, &ev);
 }
 
-/* What its memory says. Tells of a lane that works again. */
-static void
-note(struct lanes *l, uint32_t slot, const struct lane_reading *reading,
-    uint64_t now_ns)
+/* What its memory has just said. Tells of a lane that works again. The time of
+ * that. */
+static uint64_t
+note(struct lanes *l, uint32_t slot, const struct lane_reading *reading)
 {
+	/* Read after the memory: a beat is taken for younger than it is, never
+	 * for older. */
+	uint64_t now_ns = l->options.now_ns(l->options.clock_ctx);
 	const struct lane_sample sample = {
 		.mark = reading->mark,
 		.seen_ns = u64_sub_sat(now_ns, reading->age_ns),
@@ -117,11 +120,12 @@ note(struct lanes *l, uint32_t slot, const struct lane_reading *reading,
 	struct event ev;
 
 	if (!lanetable_note(l->table, slot, &sample, now_ns))
-		return;
+		return now_ns;
 	l->stats->lane_resumes++;
 	(void)lanetable_view(l->table, slot, &view);
 	ev = berth_event(l, EVENT_RESUME, slot, &view, now_ns);
 	berth_emit(l, &ev);
+	return now_ns;
 }
 
 /* Its process is there, and so is its connection. */
@@ -198,7 +202,7 @@ end_berth(struct lanes *l, uint32_t place, uint64_t now_ns)
 		/* The last that it wrote. */
 		if (l->source.read(
 			l->source.ctx, place, view.id.index, &reading))
-			note(l, slot, &reading, now_ns);
+			(void)note(l, slot, &reading);
 		wind_up(l, slot, l->options.stall_on_exit, now_ns);
 	}
 	give_up_if_empty(l, place, now_ns);
@@ -261,8 +265,7 @@ look(struct lanes *l, uint32_t slot, const struct pause *pause, uint64_t now_ns)
 		berth_ask_search(l, view.id.owner);
 		return;
 	}
-	note(l, slot, &reading, now_ns);
-	look_by_state(l, slot, pause, now_ns);
+	look_by_state(l, slot, pause, note(l, slot, &reading));
 }
 
 /* A connection that has ended: with its process, or why else? */
@@ -312,7 +315,7 @@ lanes_judge(
 
 /* Those that are due soon and have beaten since are not due so soon. */
 static void
-peek(struct lanes *l, uint64_t now_ns, uint64_t until_ns)
+peek(struct lanes *l, uint64_t until_ns)
 {
 	uint32_t due[DUE_BATCH], cursor = 0;
 	struct lane_reading reading;
@@ -326,7 +329,7 @@ peek(struct lanes *l, uint64_t now_ns, uint64_t until_ns)
 			if (l->source.read(l->source.ctx, view.id.owner,
 				view.id.index, &reading) &&
 			    reading.generation == view.id.generation)
-				note(l, due[i], &reading, now_ns);
+				(void)note(l, due[i], &reading);
 		}
 	} while (n == DUE_BATCH);
 }
@@ -340,7 +343,7 @@ lanes_next_ns(struct lanes *l, uint64_t now_ns, uint64_t ahead_ns)
 	if (l->n_to_search > 0)
 		return now_ns;
 	if (next_ns > now_ns && next_ns <= until_ns) {
-		peek(l, now_ns, until_ns);
+		peek(l, until_ns);
 		next_ns = lanetable_next_ns(l->table);
 	}
 	if (l->n_detached > 0)

@@ -43,6 +43,10 @@ struct lanes_options {
 	const struct rules *rules;   /* borrowed */
 	struct intake_policy policy; /* who may attach */
 	bool stall_on_exit;          /* a bad end is a stall at once */
+	/* The time of a look: reading all that is due takes a while, and an age
+	 * that was read then is not one at the begin of it. */
+	uint64_t (*now_ns)(void *ctx);
+	void *clock_ctx;
 	void (*event)(void *ctx, const struct event *ev);
 	void *event_ctx;
 };

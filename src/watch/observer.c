@@ -92,6 +92,8 @@ open_lanes(struct observer *o, const struct options *options)
 		.rules = o->ports.rules,
 		.policy = o->ports.policy,
 		.stall_on_exit = options->recovery_on_exit,
+		.now_ns = o->ports.now_ns,
+		.clock_ctx = o->ports.clock_ctx,
 		.event = on_event,
 		.event_ctx = o,
 	};
