@@ -47,13 +47,20 @@ berth_emit(const struct lanes *l, const struct event *ev)
 	l->options.event(l->options.event_ctx, ev);
 }
 
-void
-berth_ask_search(struct lanes *l, uint32_t place)
+static void
+ask_search(struct lanes *l, uint32_t place, uint32_t records)
 {
 	struct berth *b = &l->berths[place];
 
 	l->n_to_search += !b->must_search;
 	b->must_search = true;
+	b->to_search = (uint32_t)u64_max(b->to_search, records);
+}
+
+void
+berth_ask_search(struct lanes *l, uint32_t place)
+{
+	ask_search(l, place, LANES_MAX);
 }
 
 void
@@ -255,26 +262,32 @@ note_known(struct lanes *l, uint32_t place,
 	}
 }
 
+/* It goes on where the last one ended, or those that were refused would be all
+ * that it ever finds. */
 static void
 search(struct lanes *l, uint32_t place, uint64_t now_ns)
 {
 	uint64_t known[LANES_MAX / 64 + 1] = { 0 };
 	uint32_t n = l->source.records(l->source.ctx, place), found = 0;
 	struct berth *b = &l->berths[place];
+	uint32_t left = (uint32_t)u64_min(b->to_search, n);
 
 	b->must_search = false;
+	b->to_search = 0;
 	l->n_to_search--;
 	note_known(l, place, known, now_ns);
-	for (uint32_t i = 0; i < n; i++) {
+	for (; left > 0 && found < BERTH_FINDS_A_PASS; left--) {
+		uint32_t i = b->search_at < n ? b->search_at : 0;
+
+		b->search_at = i + 1;
 		if ((known[i / 64] >> i % 64 & 1) != 0 ||
 		    (l->source.generation(l->source.ctx, place, i) & 1) == 0)
 			continue;
-		if (found++ == BERTH_FINDS_A_PASS) {
-			berth_ask_search(l, place);
-			return;
-		}
+		found++;
 		add(l, place, i, now_ns);
 	}
+	if (left > 0)
+		ask_search(l, place, left);
 }
 
 void

@@ -33,8 +33,11 @@ struct berth {
 	struct lives_hold agent;
 	uint64_t since_ns; /* detached or ended */
 	uint32_t pid;
-	uint8_t phase;    /* enum berth_phase */
-	bool must_search; /* for lanes that were opened or closed */
+	uint32_t search_at; /* the record where the search goes on */
+	uint32_t to_search; /* so many from there, round; clamped to those there
+			       are */
+	uint8_t phase;      /* enum berth_phase */
+	bool must_search;   /* for lanes that were opened or closed */
 };
 
 struct lanes {
@@ -51,7 +54,7 @@ struct lanes {
 /* A piece of news of the source. */
 void berth_news(struct lanes *l, const struct lane_news *news, uint64_t now_ns);
 
-/* Its lanes are to be searched for. */
+/* All of its lanes are to be searched for. */
 void berth_ask_search(struct lanes *l, uint32_t place);
 
 /* Search all berths for which that was asked. */
