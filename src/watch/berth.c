@@ -157,7 +157,10 @@ berth_news(struct lanes *l, const struct lane_news *news, uint64_t now_ns)
 		attach(l, news, now_ns);
 		return;
 	}
-	if (l->berths[news->place].phase == BERTH_FREE)
+	/* Of a process that has ended there is no news: whoever else held its
+	 * connection has let go of it. */
+	if (l->berths[news->place].phase == BERTH_FREE ||
+	    l->berths[news->place].phase == BERTH_ENDED)
 		return;
 	berth_ask_search(l, news->place);
 	if (news->kind == LANE_DETACHED)
@@ -275,6 +278,8 @@ search(struct lanes *l, uint32_t place, uint64_t now_ns)
 	b->must_search = false;
 	b->to_search = 0;
 	l->n_to_search--;
+	if (b->phase == BERTH_ENDED)
+		return;
 	note_known(l, place, known, now_ns);
 	for (; left > 0 && found < BERTH_FINDS_A_PASS; left--) {
 		uint32_t i = b->search_at < n ? b->search_at : 0;

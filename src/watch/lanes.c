@@ -201,8 +201,13 @@ end_berth(struct lanes *l, uint32_t place, uint64_t now_ns)
 		(void)lanetable_view(l->table, slot, &view);
 		/* The last that it wrote. */
 		if (l->source.read(
-			l->source.ctx, place, view.id.index, &reading))
+			l->source.ctx, place, view.id.index, &reading)) {
+			if (reading.generation != view.id.generation) {
+				berth_lane_leaves(l, slot, now_ns);
+				continue;
+			}
 			(void)note(l, slot, &reading);
+		}
 		wind_up(l, slot, l->options.stall_on_exit, now_ns);
 	}
 	give_up_if_empty(l, place, now_ns);
@@ -231,12 +236,7 @@ look_by_state(
 		    u64_add_sat(now_ns, BERTH_DYING_MS * NS_PER_MS));
 		break;
 	case LIVES_ENDED:
-		if (b->phase != BERTH_ENDED) {
-			end_berth(l, view.id.owner, now_ns);
-			break;
-		}
-		wind_up(l, slot, false, now_ns);
-		give_up_if_empty(l, view.id.owner, now_ns);
+		end_berth(l, view.id.owner, now_ns);
 		break;
 	case LIVES_GONE:
 		berth_give_up(l, view.id.owner, now_ns);
@@ -254,6 +254,12 @@ look(struct lanes *l, uint32_t slot, const struct pause *pause, uint64_t now_ns)
 	if (!lanetable_view(l->table, slot, &view) || view.due_ns > now_ns)
 		return;
 	l->stats->lane_looks++;
+	/* What is in the memory now, a child of the process has written. */
+	if (l->berths[view.id.owner].phase == BERTH_ENDED) {
+		wind_up(l, slot, false, now_ns);
+		give_up_if_empty(l, view.id.owner, now_ns);
+		return;
+	}
 	if (!l->source.read(
 		l->source.ctx, view.id.owner, view.id.index, &reading)) {
 		lanetable_defer(l->table, slot,
@@ -313,6 +319,14 @@ lanes_judge(
 	return n < DUE_BATCH;
 }
 
+/* Whether there is nothing to find out about it but whether it has beaten. */
+static bool
+is_only_busy(const struct lanes *l, const struct lane_view *view)
+{
+	return view->state == LANETABLE_BUSY &&
+	       l->berths[view->id.owner].phase == BERTH_ATTACHED;
+}
+
 /* Those that are due soon and have beaten since are not due so soon. */
 static void
 peek(struct lanes *l, uint64_t until_ns)
@@ -326,7 +340,8 @@ peek(struct lanes *l, uint64_t until_ns)
 		n = lanetable_due(l->table, &cursor, until_ns, due, DUE_BATCH);
 		for (size_t i = 0; i < n; i++) {
 			(void)lanetable_view(l->table, due[i], &view);
-			if (l->source.read(l->source.ctx, view.id.owner,
+			if (is_only_busy(l, &view) &&
+			    l->source.read(l->source.ctx, view.id.owner,
 				view.id.index, &reading) &&
 			    reading.generation == view.id.generation)
 				(void)note(l, due[i], &reading);
