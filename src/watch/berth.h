@@ -46,6 +46,7 @@ struct lanes {
 	struct stats *stats;
 	struct lanetable *table;
 	struct berth *berths; /* by place */
+	uint64_t ends_seen;   /* of processes, as the counters tell */
 	uint32_t n_detached;
 	uint32_t n_to_search;
 	uint32_t places; /* ever taken are below this */

@@ -274,16 +274,18 @@ look(struct lanes *l, uint32_t slot, const struct pause *pause, uint64_t now_ns)
 	look_by_state(l, slot, pause, note(l, slot, &reading));
 }
 
-/* A connection that has ended: with its process, or why else? */
+/* A process may have ended, or a connection has: with its process, or why else?
+ */
 static void
-settle_detached(struct lanes *l, uint32_t place, uint64_t now_ns)
+settle(struct lanes *l, uint32_t place, uint64_t now_ns)
 {
 	struct berth *b = &l->berths[place];
 
 	switch (lives_state_of(l->options.lives, &b->agent, now_ns)) {
 	case LIVES_THERE:
-		if (u64_sub_sat(now_ns, b->since_ns) >=
-		    BERTH_LET_GO_MS * NS_PER_MS)
+		if (b->phase == BERTH_DETACHED &&
+		    u64_sub_sat(now_ns, b->since_ns) >=
+			BERTH_LET_GO_MS * NS_PER_MS)
 			berth_give_up(l, place, now_ns);
 		break;
 	case LIVES_DYING:
@@ -297,6 +299,23 @@ settle_detached(struct lanes *l, uint32_t place, uint64_t now_ns)
 	}
 }
 
+/* A connection outlives its process where a child holds it, so the end of any
+ * process is a reason to look at all. */
+static void
+settle_all(struct lanes *l, uint64_t now_ns)
+{
+	uint64_t ends = l->stats->exits + l->stats->leaves;
+	bool is_news = ends != l->ends_seen;
+
+	l->ends_seen = ends;
+	if (!is_news && l->n_detached == 0)
+		return;
+	for (uint32_t i = 0; i < l->places; i++)
+		if (l->berths[i].phase == BERTH_DETACHED ||
+		    (is_news && l->berths[i].phase == BERTH_ATTACHED))
+			settle(l, i, now_ns);
+}
+
 bool
 lanes_judge(
     struct lanes *l, const struct pause *pause, size_t max, uint64_t now_ns)
@@ -305,9 +324,7 @@ lanes_judge(
 	size_t n, judged = 0;
 
 	berth_search(l, now_ns);
-	for (uint32_t i = 0; l->n_detached > 0 && i < l->places; i++)
-		if (l->berths[i].phase == BERTH_DETACHED)
-			settle_detached(l, i, now_ns);
+	settle_all(l, now_ns);
 	if (lanetable_next_ns(l->table) > now_ns)
 		return true;
 	do {
