@@ -112,6 +112,20 @@ refuse(struct lanes *l, uint32_t place, enum stats_lane why)
 	l->source.drop(l->source.ctx, place);
 }
 
+/* Another process had this number before. What is left of its lanes has the
+ * names that those of this one may have. */
+static void
+clear_former(struct lanes *l, const struct lives_hold *agent, uint64_t now_ns)
+{
+	for (uint32_t i = 0; i < l->places; i++) {
+		const struct berth *b = &l->berths[i];
+
+		if (b->phase != BERTH_FREE && b->agent.id == agent->id &&
+		    b->agent.joined_ns != agent->joined_ns)
+			berth_give_up(l, i, now_ns);
+	}
+}
+
 static void
 attach(struct lanes *l, const struct lane_news *news, uint64_t now_ns)
 {
@@ -142,6 +156,7 @@ attach(struct lanes *l, const struct lane_news *news, uint64_t now_ns)
 		refuse(l, news->place, STATS_LANE_AGENT);
 		return;
 	}
+	clear_former(l, &agent, now_ns);
 	*b = (struct berth){ .agent = agent, .pid = news->pid };
 	berth_enter(l, news->place, BERTH_ATTACHED, now_ns);
 	if (l->places <= news->place)
