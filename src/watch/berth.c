@@ -205,9 +205,8 @@ berth_terms(
 	return terms;
 }
 
-/* Series and log lines could not be told apart. */
-static bool
-is_name_taken(const struct lanes *l, uint32_t place, const char *name)
+bool
+berth_name_is_taken(const struct lanes *l, uint32_t place, const char *name)
 {
 	const struct lives_hold *agent = &l->berths[place].agent;
 	struct lane_view view;
@@ -243,7 +242,8 @@ add(struct lanes *l, uint32_t place, uint32_t i, uint64_t now_ns)
 	if ((reading.generation & 1) == 0)
 		return;
 	terms = berth_terms(l, place, &reading);
-	if (terms.name[0] == '\0' || is_name_taken(l, place, terms.name)) {
+	if (terms.name[0] == '\0' ||
+	    berth_name_is_taken(l, place, terms.name)) {
 		l->stats->lane_refused[STATS_LANE_RECORD]++;
 		return;
 	}

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/util.h"
 #include "watch/berth.h"
@@ -392,24 +393,40 @@ lanes_set_policy(struct lanes *l, const struct intake_policy *policy)
 	l->options.policy = *policy;
 }
 
+/* By the rules of now. */
+static void
+set_terms(struct lanes *l, uint32_t slot, const struct lane_view *view,
+    uint64_t now_ns)
+{
+	const struct lane_terms old = *view->terms;
+	struct lane_terms terms = old;
+	struct lane_reading reading;
+
+	if (l->berths[view->id.owner].phase != BERTH_ENDED &&
+	    l->source.read(
+		l->source.ctx, view->id.owner, view->id.index, &reading) &&
+	    reading.generation == view->id.generation) {
+		terms = berth_terms(l, view->id.owner, &reading);
+		if (terms.name[0] == '\0' ||
+		    (strcmp(terms.name, old.name) != 0 &&
+			berth_name_is_taken(l, view->id.owner, terms.name)))
+			memcpy(terms.name, old.name, sizeof(terms.name));
+	} else {
+		/* Nothing is to be learnt of it, and its rule is no more. */
+		terms.rule = 0;
+	}
+	lanetable_set_terms(l->table, slot, &terms, now_ns);
+}
+
 void
 lanes_set_rules(struct lanes *l, const struct rules *rules, uint64_t now_ns)
 {
-	struct lane_reading reading;
-	struct lane_terms terms;
 	struct lane_view view;
 
 	l->options.rules = rules;
-	for (uint32_t i = 0; i < lanetable_slots(l->table); i++) {
-		/* Of one that was just closed nothing is to be learnt. */
-		if (!lanetable_view(l->table, i, &view) ||
-		    !l->source.read(l->source.ctx, view.id.owner, view.id.index,
-			&reading) ||
-		    reading.generation != view.id.generation)
-			continue;
-		terms = berth_terms(l, view.id.owner, &reading);
-		lanetable_set_terms(l->table, i, &terms, now_ns);
-	}
+	for (uint32_t i = 0; i < lanetable_slots(l->table); i++)
+		if (lanetable_view(l->table, i, &view))
+			set_terms(l, i, &view, now_ns);
 }
 
 bool
