@@ -141,13 +141,13 @@ a_look_that_takes_long_makes_no_lane_stall_early(void **state)
 	char name[16];
 
 	(void)state;
-	for (int i = 0; i < 5; i++) {
+	for (int i = 0; i < 20; i++) {
 		(void)snprintf(name, sizeof(name), "worker-%d", i);
 		sim_lane_beat_every(
-		    w.s, w.memory, open_lane(&w, name, 12), MS(7));
+		    w.s, w.memory, open_lane(&w, name, 60), MS(55));
 	}
-	/* One pass takes 25 ms; nobody is silent for more than 7. */
-	sim_reads_take(w.s, MS(5));
+	/* One pass takes up to 40 ms; nobody is silent for more than 55. */
+	sim_reads_take(w.s, MS(2));
 	sim_run(w.s, SECONDS(20));
 	assert_int_equal(sim_lane_count(w.s, EVENT_STALL, NULL), 0);
 	end_world(&w);
