@@ -171,7 +171,7 @@ wind_up(struct lanes *l, uint32_t slot, bool at_once, uint64_t now_ns)
 		break;
 	case LANETABLE_STALLED:
 		if (now_ns < until_ns)
-			lanetable_defer(l->table, slot, until_ns);
+			lanetable_look_at(l->table, slot, until_ns);
 		else
 			lanetable_remove(l->table, slot);
 		break;

@@ -146,7 +146,7 @@ change(struct model *m, uint32_t slot)
 	uint64_t at_ns = u64_sub_sat(m->now_ns + below(300), 30);
 	struct lane_terms terms;
 
-	switch (below(5)) {
+	switch (below(6)) {
 	case 0:
 		lanetable_remove(m->table, slot);
 		*l = (struct model_lane){ 0 };
@@ -174,6 +174,10 @@ change(struct model *m, uint32_t slot)
 		l->hold_ns = u64_max(
 		    l->hold_ns, u64_add_sat(m->now_ns, terms.threshold_ns));
 		l->due_ns = l->hold_ns;
+		break;
+	case 4:
+		lanetable_look_at(m->table, slot, at_ns);
+		l->due_ns = at_ns;
 		break;
 	default:
 		look(m, slot);

@@ -426,6 +426,21 @@ a_deferred_lane_is_not_due_before(void **state)
 }
 
 static void
+a_look_may_be_asked_for_at_any_time(void **state)
+{
+	struct lanetable *t = *state;
+	uint32_t slot = add(t, 0, 0);
+
+	lanetable_look_at(t, slot, 20);
+	assert_int_equal(lanetable_next_ns(t), 20);
+	lanetable_look_at(t, slot, 5000);
+	assert_int_equal(lanetable_next_ns(t), 5000);
+	/* It binds nobody: a beat has its own deadline. */
+	assert_false(beaten(t, slot, 700, 800));
+	assert_int_equal(view(t, slot).due_ns, 700 + THRESHOLD);
+}
+
+static void
 other_terms_make_no_lane_due_at_once(void **state)
 {
 	struct lanetable *t = *state;
@@ -489,6 +504,7 @@ main(void)
 		CASE(a_token_is_never_that_of_another_lane),
 		CASE(nothing_is_left_of_who_had_the_slot),
 		CASE(a_deferred_lane_is_not_due_before),
+		CASE(a_look_may_be_asked_for_at_any_time),
 		CASE(other_terms_make_no_lane_due_at_once),
 		CASE(times_at_the_end_of_all_times_do_not_wrap),
 	};
