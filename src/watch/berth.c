@@ -3,12 +3,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "base/util.h"
 #include "lib/lane_page.h"
 
 _Static_assert((int)LANETABLE_NAME_BYTES == (int)LANE_SOURCE_NAME_BYTES &&
 		   (int)LANETABLE_NAME_BYTES == (int)RULES_NAME_BYTES,
     "names are not cut");
+
+enum { LABEL_BYTES = 3 * LANETABLE_NAME_BYTES }; /* each byte is U+FFFD */
 
 struct event
 berth_event(const struct lanes *l, enum event_kind kind, uint32_t slot,
@@ -205,12 +208,30 @@ berth_terms(
 	return terms;
 }
 
+/* As metrics show it: of bytes that are no text, all look alike there. */
+static void
+label_of(const char *name, char ret[static LABEL_BYTES])
+{
+	(void)text_escape_label(name, strlen(name), ret, LABEL_BYTES);
+}
+
+static bool
+is_shown_as(const char *name, const char *label)
+{
+	char shown[LABEL_BYTES];
+
+	label_of(name, shown);
+	return strcmp(shown, label) == 0;
+}
+
 bool
 berth_name_is_taken(const struct lanes *l, uint32_t place, const char *name)
 {
 	const struct lives_hold *agent = &l->berths[place].agent;
+	char label[LABEL_BYTES];
 	struct lane_view view;
 
+	label_of(name, label);
 	for (uint32_t i = 0; i < l->places; i++) {
 		const struct berth *b = &l->berths[i];
 
@@ -219,7 +240,7 @@ berth_name_is_taken(const struct lanes *l, uint32_t place, const char *name)
 		for (uint32_t slot = lanetable_first(l->table, i);
 		     slot != SLOT_NONE; slot = lanetable_next(l->table, slot))
 			if (lanetable_view(l->table, slot, &view) &&
-			    strcmp(view.terms->name, name) == 0)
+			    is_shown_as(view.terms->name, label))
 				return true;
 	}
 	return false;

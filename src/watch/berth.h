@@ -75,8 +75,8 @@ void berth_give_up(struct lanes *l, uint32_t place, uint64_t now_ns);
 struct lane_terms berth_terms(
     const struct lanes *l, uint32_t place, const struct lane_reading *reading);
 
-/* Whether another lane of this agent has the name: series and log lines could
- * not be told apart. */
+/* Whether a lane of this agent is shown by the same name: series and log lines
+ * could not be told apart. */
 bool berth_name_is_taken(
     const struct lanes *l, uint32_t place, const char *name);
 

@@ -473,6 +473,22 @@ a_name_is_there_once(void **state)
 }
 
 static void
+names_that_would_look_alike_are_one(void **state)
+{
+	struct world w = world();
+
+	(void)state;
+	(void)open_lane(&w, "worker\x01", 100);
+	(void)open_lane(&w, "worker\xff", 100);
+	(void)open_lane(&w, "w\xc3\xb6rker", 100);
+	(void)open_lane(&w, "w\xc3\xa4rker", 100);
+	assert_int_equal(sim_lanes_watched(w.s), 3);
+	assert_int_equal(
+	    sim_stats(w.s)->lane_refused[STATS_LANE_RECORD] >= 1, true);
+	end_world(&w);
+}
+
+static void
 lanes_of_a_full_table_wait_for_room(void **state)
 {
 	struct sim_setup setup = lanes_setup();
@@ -622,6 +638,7 @@ main(void)
 		cmocka_unit_test(an_agent_may_attach_twice),
 		cmocka_unit_test(an_agent_attaches_255_times_at_most),
 		cmocka_unit_test(a_name_is_there_once),
+		cmocka_unit_test(names_that_would_look_alike_are_one),
 		cmocka_unit_test(lanes_of_a_full_table_wait_for_room),
 		cmocka_unit_test(lanes_behind_many_that_are_no_good_are_found),
 		cmocka_unit_test(
