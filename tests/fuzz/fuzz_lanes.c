@@ -42,6 +42,8 @@ struct process {
 struct memory {
 	_Alignas(64) uint8_t bytes[PAGES * LANE_PAGE_BYTES];
 	uint64_t written_ns[RECORDS]; /* when its mark became what it is */
+	uint64_t highest[RECORDS];    /* mark that it ever had */
+	bool has_lied[RECORDS];       /* about a time, or gone back */
 	uint8_t torn[RECORDS];
 	bool is_taken, is_attached;
 };
@@ -264,7 +266,8 @@ drop(void *ctx, uint32_t place)
 
 /* ---- what is told ---- */
 
-/* When its owner has really beaten last, at the earliest. */
+/* When its owner has really beaten last, at the earliest; 0 where that is
+ * anybody's guess. */
 static uint64_t
 last_beat_ns(const struct lane_id *id)
 {
@@ -272,6 +275,8 @@ last_beat_ns(const struct lane_id *id)
 	uint64_t mark = atomic_load(&r->beat_ns);
 
 	assert(mark != 0);
+	if (w.memories[id->owner].has_lied[id->index])
+		return 0;
 	if ((r->flags & LANE_EXACT) == 0)
 		mark = u64_add_sat(mark, STEP_NS);
 	return u64_min(mark, w.memories[id->owner].written_ns[id->index]);
@@ -465,19 +470,38 @@ connect_or_end(void)
 	}
 }
 
+/* The memory was changed, and with it perhaps the mark of a record. */
+static void
+note_mark(struct memory *m, uint32_t i, uint64_t before)
+{
+	const struct lane_record *r =
+	    (const void *)(m->bytes + lane_record_offset(i));
+	uint64_t mark = atomic_load(&r->beat_ns);
+
+	if (mark == before)
+		return;
+	m->written_ns[i] = w.now_ns;
+	if (mark == 0)
+		return;
+	if (mark > w.now_ns || mark <= m->highest[i])
+		m->has_lied[i] = true;
+	m->highest[i] = u64_max(m->highest[i], mark);
+}
+
 /* Some bytes anywhere. */
 static void
 scribble(void)
 {
+	static uint8_t before[PAGES * LANE_PAGE_BYTES];
 	struct memory *m = &w.memories[next_byte() % PLACES];
 	size_t at = next_u16() % sizeof(m->bytes);
 	uint8_t n = next_byte() % 70, value = next_byte();
 
+	memcpy(before, m->bytes, sizeof(before));
 	for (; n > 0 && at < sizeof(m->bytes); n--, at++)
 		m->bytes[at] = value++;
-	/* Whichever marks that were. */
 	for (uint32_t i = 0; i < RECORDS; i++)
-		m->written_ns[i] = w.now_ns;
+		note_mark(m, i, load_le64(before + lane_record_offset(i)));
 }
 
 static void
@@ -488,6 +512,7 @@ use_lane(void)
 	struct lane_head *head = (void *)m->bytes;
 	struct lane_record *r = record_at(place, i);
 	uint8_t what = next_byte();
+	uint64_t before = atomic_load(&r->beat_ns);
 
 	switch (what % 6) {
 	case 0: /* opened */
@@ -514,7 +539,7 @@ use_lane(void)
 							  << next_byte() % 64);
 		break;
 	}
-	m->written_ns[i] = w.now_ns;
+	note_mark(m, i, before);
 }
 
 static void
