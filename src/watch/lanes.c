@@ -411,9 +411,9 @@ set_terms(struct lanes *l, uint32_t slot, const struct lane_view *view,
 		    (strcmp(terms.name, old.name) != 0 &&
 			berth_name_is_taken(l, view->id.owner, terms.name)))
 			memcpy(terms.name, old.name, sizeof(terms.name));
-	} else {
-		/* Nothing is to be learnt of it, and its rule is no more. */
-		terms.rule = 0;
+	} else if (terms.rule > 0) {
+		/* Nothing is to be learnt of it. */
+		terms.rule = rules_number(l->options.rules, terms.name, true);
 	}
 	lanetable_set_terms(l->table, slot, &terms, now_ns);
 }

@@ -296,8 +296,12 @@ lives_set_rules(struct lives *l, const struct rules *rules,
 		if (!tracker_view(l->tracker, i, &view))
 			continue;
 		/* Of a process that is gone nothing new can be learnt. */
-		if (view.gone)
+		if (view.gone) {
+			if (life->rule > 0)
+				life->rule =
+				    rules_number(rules, life->name, false);
 			continue;
+		}
 		contact_look_up(l, view.id, view.uid, &contact);
 		memcpy(life->name, contact.name, sizeof(life->name));
 		life->rule = contact.rule;

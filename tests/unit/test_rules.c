@@ -110,6 +110,21 @@ lanes_and_processes_have_rules_of_their_own(void **state)
 	assert_ptr_equal(rules_match(&rules, &writer), &rules.list[1]);
 }
 
+static void
+a_rule_is_found_again_by_its_name(void **state)
+{
+	(void)state;
+	rules.n = 3;
+	rules.list[0] = (struct rule){ .name = "a", .comm = "x" };
+	rules.list[1] = (struct rule){ .name = "b", .lane = "x" };
+	rules.list[2] = (struct rule){ .name = "b", .comm = "y" };
+	assert_int_equal(rules_number(&rules, "a", false), 1);
+	assert_int_equal(rules_number(&rules, "a", true), 0);
+	assert_int_equal(rules_number(&rules, "b", true), 2);
+	assert_int_equal(rules_number(&rules, "b", false), 3);
+	assert_int_equal(rules_number(&rules, "c", false), 0);
+}
+
 int
 main(void)
 {
@@ -119,6 +134,7 @@ main(void)
 		cmocka_unit_test(the_first_rule_that_matches_counts),
 		cmocka_unit_test(what_is_not_known_matches_nothing),
 		cmocka_unit_test(lanes_and_processes_have_rules_of_their_own),
+		cmocka_unit_test(a_rule_is_found_again_by_its_name),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
