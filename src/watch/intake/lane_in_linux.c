@@ -85,8 +85,10 @@ take_descriptors(struct lane_in *in, const struct msghdr *m, int *ret_fd)
 			fd_close(&fd);
 		}
 	}
-	if (n > 1 && ret_fd != NULL)
+	if (n > 1 && ret_fd != NULL) {
+		in->stats->injected_descriptors++;
 		fd_close(ret_fd);
+	}
 }
 
 /*
