@@ -79,6 +79,16 @@ berth_enter(
 }
 
 void
+berth_lane_remove(struct lanes *l, uint32_t slot)
+{
+	lanetable_remove(l->table, slot);
+	for (uint32_t i = 0; l->was_full && i < l->places; i++)
+		if (l->berths[i].phase == BERTH_ATTACHED)
+			berth_ask_search(l, i);
+	l->was_full = false;
+}
+
+void
 berth_lane_leaves(struct lanes *l, uint32_t slot, uint64_t now_ns)
 {
 	struct lane_view view;
@@ -88,7 +98,7 @@ berth_lane_leaves(struct lanes *l, uint32_t slot, uint64_t now_ns)
 	ev = berth_event(l, EVENT_LEAVE, slot, &view, now_ns);
 	l->stats->lane_leaves++;
 	berth_emit(l, &ev);
-	lanetable_remove(l->table, slot);
+	berth_lane_remove(l, slot);
 }
 
 void
@@ -271,6 +281,7 @@ add(struct lanes *l, uint32_t place, uint32_t i, uint64_t now_ns)
 	id.generation = reading.generation;
 	slot = lanetable_add(l->table, &id, &terms, now_ns);
 	if (slot == SLOT_NONE) {
+		l->was_full = true;
 		l->stats->lane_refused[STATS_LANE_ROOM]++;
 		return;
 	}

@@ -50,6 +50,7 @@ struct lanes {
 	uint32_t n_detached;
 	uint32_t n_to_search;
 	uint32_t places; /* ever taken are below this */
+	bool was_full;   /* a lane found no room since all were searched for */
 };
 
 /* A piece of news of the source. */
@@ -67,6 +68,9 @@ void berth_enter(
 
 /* The lane is over, and that is told. */
 void berth_lane_leaves(struct lanes *l, uint32_t slot, uint64_t now_ns);
+
+/* Remove a lane. Who found no room has its chance. */
+void berth_lane_remove(struct lanes *l, uint32_t slot);
 
 /* So are all of its lanes, and the berth is free. */
 void berth_give_up(struct lanes *l, uint32_t place, uint64_t now_ns);

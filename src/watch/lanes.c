@@ -173,7 +173,7 @@ wind_up(struct lanes *l, uint32_t slot, bool at_once, uint64_t now_ns)
 		if (now_ns < until_ns)
 			lanetable_look_at(l->table, slot, until_ns);
 		else
-			lanetable_remove(l->table, slot);
+			berth_lane_remove(l, slot);
 		break;
 	case LANETABLE_IDLE:
 		berth_lane_leaves(l, slot, now_ns);

@@ -518,6 +518,39 @@ lanes_of_a_full_table_wait_for_room(void **state)
 }
 
 static void
+room_that_one_agent_leaves_is_had_by_another(void **state)
+{
+	struct sim_setup setup = lanes_setup();
+	struct world w, other;
+	uint64_t wakeups;
+	char name[16];
+
+	(void)state;
+	setup.lanes_max = 10;
+	w = world_of(&setup);
+	other = w;
+	other.agent = sim_spawn(w.s, 0);
+	other.memory = sim_attach(w.s, other.agent);
+	for (int i = 0; i < 10; i++) {
+		(void)snprintf(name, sizeof(name), "worker-%d", i);
+		(void)open_lane(&w, name, 60000);
+	}
+	for (int i = 0; i < 15; i++) {
+		(void)snprintf(name, sizeof(name), "other-%d", i);
+		(void)open_lane(&other, name, 60000);
+	}
+	assert_int_equal(sim_lane_count(w.s, EVENT_JOIN, "other-0"), 0);
+	sim_end(w.s, w.agent, in_order, true);
+	sim_run(w.s, MS(10));
+	assert_int_equal(sim_lanes_watched(w.s), 10);
+	assert_int_equal(sim_stats(w.s)->lane_joins, 20);
+	wakeups = sim_wakeups(w.s);
+	sim_run(w.s, SECONDS(50));
+	assert_in_range(sim_wakeups(w.s) - wakeups, 0, 5);
+	end_world(&w);
+}
+
+static void
 lanes_behind_many_that_are_no_good_are_found(void **state)
 {
 	struct world w = world();
@@ -640,6 +673,7 @@ main(void)
 		cmocka_unit_test(a_name_is_there_once),
 		cmocka_unit_test(names_that_would_look_alike_are_one),
 		cmocka_unit_test(lanes_of_a_full_table_wait_for_room),
+		cmocka_unit_test(room_that_one_agent_leaves_is_had_by_another),
 		cmocka_unit_test(lanes_behind_many_that_are_no_good_are_found),
 		cmocka_unit_test(
 		    all_lanes_of_an_agent_are_found_over_some_passes),
