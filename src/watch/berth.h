@@ -50,6 +50,7 @@ struct lanes {
 	uint32_t n_detached;
 	uint32_t n_to_search;
 	uint32_t places; /* ever taken are below this */
+	uint32_t cursor; /* the slot from which lanes_judge() goes on */
 	bool was_full;   /* a lane found no room since all were searched for */
 };
 

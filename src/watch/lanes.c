@@ -321,7 +321,7 @@ bool
 lanes_judge(
     struct lanes *l, const struct pause *pause, size_t max, uint64_t now_ns)
 {
-	uint32_t due[DUE_BATCH], cursor = 0;
+	uint32_t due[DUE_BATCH], from = l->cursor;
 	size_t n, judged = 0;
 
 	berth_search(l, now_ns);
@@ -329,12 +329,17 @@ lanes_judge(
 	if (lanetable_next_ns(l->table) > now_ns)
 		return true;
 	do {
-		n = lanetable_due(l->table, &cursor, now_ns, due, DUE_BATCH);
+		n = lanetable_due(l->table, &l->cursor, now_ns, due, DUE_BATCH);
 		for (size_t i = 0; i < n; i++)
 			look(l, due[i], pause, now_ns);
 		judged += n;
 	} while (n == DUE_BATCH && judged < max);
-	return n < DUE_BATCH;
+	if (n == DUE_BATCH)
+		return false;
+	/* All round, or those in front would be looked at again and again
+	 * before the others. */
+	l->cursor = 0;
+	return from == 0;
 }
 
 /* Whether there is nothing to find out about it but whether it has beaten. */

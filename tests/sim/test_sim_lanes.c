@@ -598,6 +598,37 @@ all_lanes_of_an_agent_are_found_over_some_passes(void **state)
 	end_world(&w);
 }
 
+/* More looks than there is time for: it takes longer, but everybody's turn
+ * comes. */
+static void
+lanes_with_short_thresholds_starve_no_others(void **state)
+{
+	struct sim_setup setup = lanes_setup();
+	struct world w;
+	uint32_t lane = 0;
+	char name[16];
+
+	(void)state;
+	setup.lanes_max = 4000;
+	w = world_of(&setup);
+	for (uint32_t i = 0; i < 3000; i++) {
+		if (i % 1000 == 0)
+			w.memory = sim_attach(w.s, w.agent);
+		(void)snprintf(name, sizeof(name), "worker-%u", i);
+		lane = sim_lane_open(w.s, w.memory, name, 10);
+		sim_lane_beat_every(w.s, w.memory, lane, MS(1));
+	}
+	sim_run(w.s, SECONDS(1));
+	assert_int_equal(sim_lanes_watched(w.s), 3000);
+	sim_reads_take(w.s, 12000);
+	sim_run(w.s, SECONDS(1));
+	sim_lane_hang(w.s, w.memory, lane);
+	sim_run(w.s, SECONDS(1));
+	assert_int_equal(sim_lane_count(w.s, EVENT_STALL, NULL), 1);
+	assert_int_equal(sim_lane_count(w.s, EVENT_STALL, name), 1);
+	end_world(&w);
+}
+
 static void
 a_lane_that_was_closed_and_opened_is_another_even_without_a_bell(void **state)
 {
@@ -677,6 +708,7 @@ main(void)
 		cmocka_unit_test(lanes_behind_many_that_are_no_good_are_found),
 		cmocka_unit_test(
 		    all_lanes_of_an_agent_are_found_over_some_passes),
+		cmocka_unit_test(lanes_with_short_thresholds_starve_no_others),
 		cmocka_unit_test(
 		    a_lane_that_was_closed_and_opened_is_another_even_without_a_bell),
 		cmocka_unit_test(
