@@ -27,7 +27,8 @@ enum {
 	LANES = 100,
 	AGENTS = 3,
 	NEWS_MAX = 256,
-	PASSES_MAX = 400 /* until there is nothing to do now */
+	SLOW_US_MAX = 20, /* to read a lane, so that all fit in a threshold */
+	PASSES_MAX = 400  /* until there is nothing to do now */
 };
 
 static const uint64_t STEP_NS = 4 * NS_PER_MS;
@@ -51,7 +52,7 @@ struct memory {
 struct world {
 	const uint8_t *data;
 	size_t size;
-	uint64_t now_ns, ticks;
+	uint64_t now_ns, ticks, read_ns;
 	struct memory memories[PLACES];
 	struct process processes[PIDS];
 	struct lane_news news[NEWS_MAX];
@@ -248,6 +249,7 @@ read_record(void *ctx, uint32_t place, uint32_t i, struct lane_reading *ret)
 	const struct lane_memory m = memory_at(place);
 
 	(void)ctx;
+	w.now_ns += w.read_ns;
 	if (w.memories[place].torn[i] > 0) {
 		w.memories[place].torn[i]--;
 		return false;
@@ -623,6 +625,18 @@ change_rules(void)
 	lanes_set_rules(w.lanes, &w.rules, w.now_ns);
 }
 
+/* The observer takes long to read, or is late. */
+static void
+be_slow(void)
+{
+	uint8_t how = next_byte();
+
+	if (how < SLOW_US_MAX)
+		w.read_ns = how * NS_PER_US;
+	else
+		w.now_ns += how * NS_PER_MS;
+}
+
 static void
 step(void)
 {
@@ -649,8 +663,8 @@ step(void)
 	case 7:
 		change_rules();
 		break;
-	case 8: /* the observer is late, perhaps */
-		w.now_ns += next_byte() * NS_PER_MS;
+	case 8:
+		be_slow();
 		break;
 	default:
 		run_until(w.now_ns + (uint64_t)(next_byte() + 1) * NS_PER_MS *
