@@ -61,6 +61,7 @@ struct sim {
 	char *ruled_argv[2];
 	char last_program[64], last_lane[64];
 	struct rules rules;
+	struct intake_policy policy;
 	struct tell *tell;
 	struct sim_lanes *lanes;
 	char (*lane_names)[LANE_SOURCE_NAME_BYTES]; /* of events */
@@ -412,6 +413,7 @@ sim_new(const struct sim_setup *setup)
 	};
 
 	s->setup = *setup;
+	s->policy = ports.policy;
 	tell->sim = s;
 	s->tell = tell;
 	s->procs = table(setup->agents_max, sizeof(*s->procs));
@@ -696,6 +698,15 @@ sim_set_rules(struct sim *s, const struct rules *rules, uint64_t threshold_ms)
 {
 	s->rules = *rules;
 	observer_set_rules(s->observer, &s->rules, threshold_ms * NS_PER_MS);
+}
+
+void
+sim_allow_uid(struct sim *s, uint32_t uid)
+{
+	struct intake_policy policy = s->policy;
+
+	policy.allowed_uids[policy.n_allowed_uids++] = uid;
+	observer_set_policy(s->observer, &policy);
 }
 
 uint64_t

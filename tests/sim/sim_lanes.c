@@ -240,8 +240,8 @@ end_connection(struct sim_lanes *l, struct memory *m)
 		    .kind = LANE_DETACHED, .place = (uint32_t)m->place });
 }
 
-uint32_t
-sim_attach_as(struct sim *s, uint32_t agent, uint32_t uid)
+static uint32_t
+attach(struct sim *s, uint32_t agent, uint32_t pid, uint32_t uid)
 {
 	struct sim_lanes *l = sim_lanes(s);
 	uint32_t i = l->n_memories++, place = 0;
@@ -262,7 +262,7 @@ sim_attach_as(struct sim *s, uint32_t agent, uint32_t uid)
 	tell(l, (struct lane_news){
 		    .kind = LANE_ATTACHED,
 		    .place = place,
-		    .pid = sim_pid(s, agent),
+		    .pid = pid,
 		    .uid = uid,
 		    .gid = uid,
 		});
@@ -270,9 +270,21 @@ sim_attach_as(struct sim *s, uint32_t agent, uint32_t uid)
 }
 
 uint32_t
+sim_attach_as(struct sim *s, uint32_t agent, uint32_t uid)
+{
+	return attach(s, agent, sim_pid(s, agent), uid);
+}
+
+uint32_t
 sim_attach(struct sim *s, uint32_t agent)
 {
 	return sim_attach_as(s, agent, UID);
+}
+
+uint32_t
+sim_attach_nameless(struct sim *s)
+{
+	return attach(s, UINT32_MAX, 0, UID);
 }
 
 uint32_t

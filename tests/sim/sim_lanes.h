@@ -21,6 +21,9 @@ enum { SIM_LANES_OF_ONE = 1008, SIM_COARSE_NS = 4000000 };
 uint32_t sim_attach(struct sim *s, uint32_t agent);
 uint32_t sim_attach_as(struct sim *s, uint32_t agent, uint32_t uid);
 
+/* One that the kernel does not name: of a pid namespace that we do not see. */
+uint32_t sim_attach_nameless(struct sim *s);
+
 /* The process is gone by the time that the observer looks. */
 uint32_t sim_attach_and_go(struct sim *s, uint32_t agent);
 

@@ -32,6 +32,34 @@ an_agent_of_a_user_who_may_not_beat_is_refused(void **state)
 }
 
 static void
+who_may_attach_can_change(void **state)
+{
+	struct world w = world();
+
+	(void)state;
+	sim_allow_uid(w.s, 4242);
+	w.memory = sim_attach_as(w.s, sim_spawn(w.s, 0), 4242);
+	(void)busy_lane(&w, "worker", 100);
+	assert_int_equal(sim_lane_count(w.s, EVENT_JOIN, "worker"), 1);
+	assert_int_equal(sim_lane_last(w.s, EVENT_JOIN, "worker")->uid, 4242);
+	end_world(&w);
+}
+
+static void
+an_agent_without_a_name_of_the_kernel_is_refused(void **state)
+{
+	struct world w = world();
+
+	(void)state;
+	(void)sim_lane_open(w.s, sim_attach_nameless(w.s), "worker", 100);
+	sim_run(w.s, MS(1));
+	assert_int_equal(sim_stats(w.s)->lane_refused[STATS_LANE_USER], 1);
+	assert_int_equal(sim_memories(w.s), 1);
+	assert_int_equal(sim_agents(w.s), 1);
+	end_world(&w);
+}
+
+static void
 an_agent_of_a_foreign_namespace_is_refused(void **state)
 {
 	struct world w = world();
@@ -312,6 +340,9 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(
 		    an_agent_of_a_user_who_may_not_beat_is_refused),
+		cmocka_unit_test(who_may_attach_can_change),
+		cmocka_unit_test(
+		    an_agent_without_a_name_of_the_kernel_is_refused),
 		cmocka_unit_test(an_agent_of_a_foreign_namespace_is_refused),
 		cmocka_unit_test(an_agent_that_has_gone_by_then_is_refused),
 		cmocka_unit_test(
