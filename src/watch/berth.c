@@ -3,12 +3,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "base/util.h"
 #include "lib/lane_page.h"
 
 _Static_assert((int)LANETABLE_NAME_BYTES == (int)LANE_SOURCE_NAME_BYTES &&
 		   (int)LANETABLE_NAME_BYTES == (int)RULES_NAME_BYTES,
     "names are not cut");
+
+enum { LABEL_BYTES = 3 * LANETABLE_NAME_BYTES }; /* each byte is U+FFFD */
 
 struct event
 berth_event(const struct lanes *l, enum event_kind kind, uint32_t slot,
@@ -47,13 +50,20 @@ berth_emit(const struct lanes *l, const struct event *ev)
 	l->options.event(l->options.event_ctx, ev);
 }
 
-void
-berth_ask_search(struct lanes *l, uint32_t place)
+static void
+ask_search(struct lanes *l, uint32_t place, uint32_t records)
 {
 	struct berth *b = &l->berths[place];
 
 	l->n_to_search += !b->must_search;
 	b->must_search = true;
+	b->to_search = (uint32_t)u64_max(b->to_search, records);
+}
+
+void
+berth_ask_search(struct lanes *l, uint32_t place)
+{
+	ask_search(l, place, LANES_MAX);
 }
 
 void
@@ -69,6 +79,16 @@ berth_enter(
 }
 
 void
+berth_lane_remove(struct lanes *l, uint32_t slot)
+{
+	lanetable_remove(l->table, slot);
+	for (uint32_t i = 0; l->was_full && i < l->places; i++)
+		if (l->berths[i].phase == BERTH_ATTACHED)
+			berth_ask_search(l, i);
+	l->was_full = false;
+}
+
+void
 berth_lane_leaves(struct lanes *l, uint32_t slot, uint64_t now_ns)
 {
 	struct lane_view view;
@@ -78,17 +98,37 @@ berth_lane_leaves(struct lanes *l, uint32_t slot, uint64_t now_ns)
 	ev = berth_event(l, EVENT_LEAVE, slot, &view, now_ns);
 	l->stats->lane_leaves++;
 	berth_emit(l, &ev);
-	lanetable_remove(l->table, slot);
+	berth_lane_remove(l, slot);
+}
+
+/* Another memory of the same process may have lanes of the names that are free
+ * now. */
+static void
+search_others(struct lanes *l, uint32_t place)
+{
+	for (uint32_t i = 0; i < l->places; i++)
+		if (i != place && l->berths[i].phase == BERTH_ATTACHED &&
+		    l->berths[i].agent.id == l->berths[place].agent.id)
+			berth_ask_search(l, i);
 }
 
 void
 berth_give_up(struct lanes *l, uint32_t place, uint64_t now_ns)
 {
 	struct berth *b = &l->berths[place];
+	struct lane_view view;
 	uint32_t slot;
 
-	while ((slot = lanetable_first(l->table, place)) != SLOT_NONE)
-		berth_lane_leaves(l, slot, now_ns);
+	if (lanetable_first(l->table, place) != SLOT_NONE)
+		search_others(l, place);
+	while ((slot = lanetable_first(l->table, place)) != SLOT_NONE) {
+		(void)lanetable_view(l->table, slot, &view);
+		/* That stall was the last of it. */
+		if (b->phase == BERTH_ENDED && view.state == LANETABLE_STALLED)
+			berth_lane_remove(l, slot);
+		else
+			berth_lane_leaves(l, slot, now_ns);
+	}
 	berth_enter(l, place, BERTH_FREE, now_ns);
 	l->n_to_search -= b->must_search;
 	b->must_search = false;
@@ -103,6 +143,25 @@ refuse(struct lanes *l, uint32_t place, enum stats_lane why)
 {
 	l->stats->lane_refused[why]++;
 	l->source.drop(l->source.ctx, place);
+}
+
+/*
+ * The names of an agent that attaches are free: a process that hands over
+ * another memory has let go of those whose connection has ended, as by
+ * execve(2), and one of the same number that was there before it is over.
+ */
+static void
+give_up_former(struct lanes *l, const struct lives_hold *agent, uint64_t now_ns)
+{
+	for (uint32_t i = 0; i < l->places; i++) {
+		const struct berth *b = &l->berths[i];
+
+		if (b->phase == BERTH_FREE || b->agent.id != agent->id)
+			continue;
+		if (b->phase == BERTH_DETACHED ||
+		    b->agent.joined_ns != agent->joined_ns)
+			berth_give_up(l, i, now_ns);
+	}
 }
 
 static void
@@ -135,6 +194,7 @@ attach(struct lanes *l, const struct lane_news *news, uint64_t now_ns)
 		refuse(l, news->place, STATS_LANE_AGENT);
 		return;
 	}
+	give_up_former(l, &agent, now_ns);
 	*b = (struct berth){ .agent = agent, .pid = news->pid };
 	berth_enter(l, news->place, BERTH_ATTACHED, now_ns);
 	if (l->places <= news->place)
@@ -150,7 +210,10 @@ berth_news(struct lanes *l, const struct lane_news *news, uint64_t now_ns)
 		attach(l, news, now_ns);
 		return;
 	}
-	if (l->berths[news->place].phase == BERTH_FREE)
+	/* Of a process that has ended there is no news: whoever else held its
+	 * connection has let go of it. */
+	if (l->berths[news->place].phase == BERTH_FREE ||
+	    l->berths[news->place].phase == BERTH_ENDED)
 		return;
 	berth_ask_search(l, news->place);
 	if (news->kind == LANE_DETACHED)
@@ -192,29 +255,53 @@ berth_sample(const struct lane_reading *reading, uint64_t now_ns)
 	};
 }
 
-/* Series and log lines could not be told apart. */
+/* As metrics show it: of bytes that are no text, all look alike there. */
+static void
+label_of(const char *name, char ret[static LABEL_BYTES])
+{
+	(void)text_escape_label(name, strlen(name), ret, LABEL_BYTES);
+}
+
 static bool
-is_name_taken(const struct lanes *l, uint32_t place, const char *name)
+is_plain(const char *label)
+{
+	return strstr(label, "\xef\xbf\xbd") == NULL;
+}
+
+bool
+berth_name_is_taken(
+    const struct lanes *l, uint32_t place, uint32_t slot, const char *name)
 {
 	const struct lives_hold *agent = &l->berths[place].agent;
+	char label[LABEL_BYTES], other[LABEL_BYTES];
 	struct lane_view view;
 
+	label_of(name, label);
 	for (uint32_t i = 0; i < l->places; i++) {
 		const struct berth *b = &l->berths[i];
+		uint32_t at;
 
 		if (b->phase == BERTH_FREE || b->agent.id != agent->id)
 			continue;
-		for (uint32_t slot = lanetable_first(l->table, i);
-		     slot != SLOT_NONE; slot = lanetable_next(l->table, slot))
-			if (lanetable_view(l->table, slot, &view) &&
-			    strcmp(view.terms->name, name) == 0)
+		for (at = lanetable_first(l->table, i); at != SLOT_NONE;
+		     at = lanetable_next(l->table, at)) {
+			if (at == slot || !lanetable_view(l->table, at, &view))
+				continue;
+			if (strcmp(view.terms->name, name) == 0)
 				return true;
+			/* No other name looks like one that is plain text. */
+			if (is_plain(label))
+				continue;
+			label_of(view.terms->name, other);
+			if (strcmp(other, label) == 0)
+				return true;
+		}
 	}
 	return false;
 }
 
 static void
-add(struct lanes *l, uint32_t place, uint32_t i, uint64_t now_ns)
+add(struct lanes *l, uint32_t place, uint32_t i)
 {
 	struct lane_reading reading;
 	struct lane_sample sample;
@@ -222,20 +309,26 @@ add(struct lanes *l, uint32_t place, uint32_t i, uint64_t now_ns)
 	struct lane_view view;
 	struct lane_id id = { .owner = place, .index = i };
 	struct event ev;
+	uint64_t now_ns;
 	uint32_t slot;
 
-	/* One that is being written is told of when that is done. */
-	if (!l->source.read(l->source.ctx, place, i, &reading) ||
-	    (reading.generation & 1) == 0)
+	if (!l->source.read(l->source.ctx, place, i, &reading)) {
+		berth_ask_search(l, place);
 		return;
+	}
+	if ((reading.generation & 1) == 0)
+		return;
+	now_ns = l->options.now_ns(l->options.clock_ctx);
 	terms = berth_terms(l, place, &reading);
-	if (terms.name[0] == '\0' || is_name_taken(l, place, terms.name)) {
+	if (terms.name[0] == '\0' ||
+	    berth_name_is_taken(l, place, SLOT_NONE, terms.name)) {
 		l->stats->lane_refused[STATS_LANE_RECORD]++;
 		return;
 	}
 	id.generation = reading.generation;
 	slot = lanetable_add(l->table, &id, &terms, now_ns);
 	if (slot == SLOT_NONE) {
+		l->was_full = true;
 		l->stats->lane_refused[STATS_LANE_ROOM]++;
 		return;
 	}
@@ -269,31 +362,38 @@ note_known(struct lanes *l, uint32_t place,
 	}
 }
 
-/* False when no more lanes may join for now. */
+/* It goes on where the last one ended, or those that were refused would be all
+ * that it ever finds. False when no more lanes may join for now. */
 static bool
 search(struct lanes *l, uint32_t place, uint64_t now_ns)
 {
 	uint64_t known[LANES_MAX / 64 + 1] = { 0 };
 	uint32_t n = l->source.records(l->source.ctx, place), found = 0;
 	struct berth *b = &l->berths[place];
+	uint32_t left = (uint32_t)u64_min(b->to_search, n);
 
 	b->must_search = false;
+	b->to_search = 0;
 	l->n_to_search--;
+	if (b->phase == BERTH_ENDED)
+		return true;
 	note_known(l, place, known, now_ns);
-	for (uint32_t i = 0; i < n; i++) {
-		if ((known[i / 64] >> i % 64 & 1) != 0 ||
-		    (l->source.generation(l->source.ctx, place, i) & 1) == 0)
-			continue;
-		if (found++ == BERTH_FINDS_A_PASS) {
-			berth_ask_search(l, place);
-			return true;
+	for (; left > 0 && found < BERTH_FINDS_A_PASS; left--) {
+		uint32_t i = b->search_at < n ? b->search_at : 0;
+
+		if ((known[i / 64] >> i % 64 & 1) == 0 &&
+		    (l->source.generation(l->source.ctx, place, i) & 1) != 0) {
+			if (!admit_take(&l->joins, now_ns)) {
+				ask_search(l, place, left);
+				return false;
+			}
+			found++;
+			add(l, place, i);
 		}
-		if (!admit_take(&l->joins, now_ns)) {
-			berth_ask_search(l, place);
-			return false;
-		}
-		add(l, place, i, now_ns);
+		b->search_at = i + 1;
 	}
+	if (left > 0)
+		ask_search(l, place, left);
 	return true;
 }
 

@@ -39,8 +39,11 @@ struct berth {
 	struct lives_hold agent;
 	uint64_t since_ns; /* detached or ended */
 	uint32_t pid;
-	uint8_t phase;    /* enum berth_phase */
-	bool must_search; /* for lanes that were opened or closed */
+	uint32_t search_at; /* the record where the search goes on */
+	uint32_t to_search; /* so many from there, round; clamped to those there
+			       are */
+	uint8_t phase;      /* enum berth_phase */
+	bool must_search;   /* for lanes that were opened or closed */
 };
 
 struct lanes {
@@ -49,18 +52,21 @@ struct lanes {
 	struct stats *stats;
 	struct lanetable *table;
 	struct berth *berths; /* by place */
+	uint64_t ends_seen;   /* of processes, as the counters tell */
 	uint32_t n_detached;
 	uint32_t n_to_search;
 	uint64_t search_at_ns; /* not before */
 	uint32_t search_next;  /* whose turn it is */
 	struct admit joins;
 	uint32_t places; /* ever taken are below this */
+	uint32_t cursor; /* the slot from which lanes_judge() goes on */
+	bool was_full;   /* a lane found no room since all were searched for */
 };
 
 /* A piece of news of the source. */
 void berth_news(struct lanes *l, const struct lane_news *news, uint64_t now_ns);
 
-/* Its lanes are to be searched for. */
+/* All of its lanes are to be searched for. */
 void berth_ask_search(struct lanes *l, uint32_t place);
 
 /* Search all berths for which that was asked. */
@@ -73,6 +79,9 @@ void berth_enter(
 /* The lane is over, and that is told. */
 void berth_lane_leaves(struct lanes *l, uint32_t slot, uint64_t now_ns);
 
+/* Remove a lane. Who found no room has its chance. */
+void berth_lane_remove(struct lanes *l, uint32_t slot);
+
 /* So are all of its lanes, and the berth is free. */
 void berth_give_up(struct lanes *l, uint32_t place, uint64_t now_ns);
 
@@ -83,6 +92,11 @@ struct lane_terms berth_terms(
 /* What a look at its memory has shown. */
 struct lane_sample berth_sample(
     const struct lane_reading *reading, uint64_t now_ns);
+
+/* Whether another lane of this agent than that in slot (SLOT_NONE: than none)
+ * is shown by the same name: series and log lines could not be told apart. */
+bool berth_name_is_taken(
+    const struct lanes *l, uint32_t place, uint32_t slot, const char *name);
 
 /* An event of a lane, of which view tells. */
 struct event berth_event(const struct lanes *l, enum event_kind kind,

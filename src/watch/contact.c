@@ -292,15 +292,13 @@ contact_hold(struct lives *l, const struct beat *contact, uint64_t now_ns)
 	struct beat fresh = *contact;
 	struct agent_view view;
 
-	if (slot != SLOT_NONE && must_look_again(l, slot)) {
+	/* News of an end may come later than whoever has the number now. */
+	if (slot != SLOT_NONE) {
 		(void)tracker_view(l->tracker, slot, &view);
 		if (!is_another(l, &view, contact))
 			return view.gone ? SLOT_NONE : slot;
 		retire(l, slot, now_ns);
-		slot = SLOT_NONE;
 	}
-	if (slot != SLOT_NONE)
-		return slot;
 	(void)first_contact(l, &fresh, now_ns);
 	return tracker_find(l->tracker, contact->id);
 }

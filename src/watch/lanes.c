@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/util.h"
 #include "watch/berth.h"
@@ -18,9 +19,10 @@ enum {
 
 int
 lanes_new(const struct lanes_options *options, struct stats *stats,
-    uint64_t now_ns, struct lanes **ret)
+    struct lanes **ret)
 {
 	struct lanes *l = calloc(1, sizeof(*l));
+	uint32_t joins_per_s;
 	int r;
 
 	if (l == NULL)
@@ -28,7 +30,9 @@ lanes_new(const struct lanes_options *options, struct stats *stats,
 	l->options = *options;
 	l->source = options->source;
 	l->stats = stats;
-	admit_init(&l->joins, BERTH_JOINS_PER_S, options->capacity, now_ns);
+	joins_per_s = (uint32_t)u64_max(options->capacity, BERTH_JOINS_PER_S);
+	admit_init(&l->joins, joins_per_s, 2 * joins_per_s,
+	    options->now_ns(options->clock_ctx));
 	r = lanetable_new(options->capacity, &l->table);
 	if (r < 0)
 		goto fail;
@@ -101,21 +105,25 @@ stall(struct lanes *l, uint32_t slot, enum stall_reason why, uint64_t due_ns,
 	berth_emit(l, &ev);
 }
 
-/* What its memory says. Tells of a lane that works again. */
-static void
-note(struct lanes *l, uint32_t slot, const struct lane_reading *reading,
-    uint64_t now_ns)
+/* What its memory has just said. Tells of a lane that works again. The time of
+ * that. */
+static uint64_t
+note(struct lanes *l, uint32_t slot, const struct lane_reading *reading)
 {
+	/* Read after the memory: a beat is taken for younger than it is, never
+	 * for older. */
+	uint64_t now_ns = l->options.now_ns(l->options.clock_ctx);
 	const struct lane_sample sample = berth_sample(reading, now_ns);
 	struct lane_view view;
 	struct event ev;
 
 	if (!lanetable_note(l->table, slot, &sample, now_ns))
-		return;
+		return now_ns;
 	l->stats->lane_resumes++;
 	(void)lanetable_view(l->table, slot, &view);
 	ev = berth_event(l, EVENT_RESUME, slot, &view, now_ns);
 	berth_emit(l, &ev);
+	return now_ns;
 }
 
 /* Its process is there, and so is its connection. */
@@ -160,9 +168,9 @@ wind_up(struct lanes *l, uint32_t slot, bool at_once, uint64_t now_ns)
 		break;
 	case LANETABLE_STALLED:
 		if (now_ns < until_ns)
-			lanetable_defer(l->table, slot, until_ns);
+			lanetable_look_at(l->table, slot, until_ns);
 		else
-			lanetable_remove(l->table, slot);
+			berth_lane_remove(l, slot);
 		break;
 	case LANETABLE_IDLE:
 		berth_lane_leaves(l, slot, now_ns);
@@ -191,8 +199,13 @@ end_berth(struct lanes *l, uint32_t place, uint64_t now_ns)
 		(void)lanetable_view(l->table, slot, &view);
 		/* The last that it wrote. */
 		if (l->source.read(
-			l->source.ctx, place, view.id.index, &reading))
-			note(l, slot, &reading, now_ns);
+			l->source.ctx, place, view.id.index, &reading)) {
+			if (reading.generation != view.id.generation) {
+				berth_lane_leaves(l, slot, now_ns);
+				continue;
+			}
+			(void)note(l, slot, &reading);
+		}
 		wind_up(l, slot, l->options.stall_on_exit, now_ns);
 	}
 	give_up_if_empty(l, place, now_ns);
@@ -221,12 +234,7 @@ look_by_state(
 		    u64_add_sat(now_ns, BERTH_DYING_MS * NS_PER_MS));
 		break;
 	case LIVES_ENDED:
-		if (b->phase != BERTH_ENDED) {
-			end_berth(l, view.id.owner, now_ns);
-			break;
-		}
-		wind_up(l, slot, false, now_ns);
-		give_up_if_empty(l, view.id.owner, now_ns);
+		end_berth(l, view.id.owner, now_ns);
 		break;
 	case LIVES_GONE:
 		berth_give_up(l, view.id.owner, now_ns);
@@ -244,6 +252,12 @@ look(struct lanes *l, uint32_t slot, const struct pause *pause, uint64_t now_ns)
 	if (!lanetable_view(l->table, slot, &view) || view.due_ns > now_ns)
 		return;
 	l->stats->lane_looks++;
+	/* What is in the memory now, a child of the process has written. */
+	if (l->berths[view.id.owner].phase == BERTH_ENDED) {
+		wind_up(l, slot, false, now_ns);
+		give_up_if_empty(l, view.id.owner, now_ns);
+		return;
+	}
 	/* A record is written to only when its lane is closed or opened. */
 	if (!l->source.read(
 		l->source.ctx, view.id.owner, view.id.index, &reading) ||
@@ -252,20 +266,21 @@ look(struct lanes *l, uint32_t slot, const struct pause *pause, uint64_t now_ns)
 		berth_ask_search(l, view.id.owner);
 		return;
 	}
-	note(l, slot, &reading, now_ns);
-	look_by_state(l, slot, pause, now_ns);
+	look_by_state(l, slot, pause, note(l, slot, &reading));
 }
 
-/* A connection that has ended: with its process, or why else? */
+/* A process may have ended, or a connection has: with its process, or why else?
+ */
 static void
-settle_detached(struct lanes *l, uint32_t place, uint64_t now_ns)
+settle(struct lanes *l, uint32_t place, uint64_t now_ns)
 {
 	struct berth *b = &l->berths[place];
 
 	switch (lives_state_of(l->options.lives, &b->agent, now_ns)) {
 	case LIVES_THERE:
-		if (u64_sub_sat(now_ns, b->since_ns) >=
-		    BERTH_LET_GO_MS * NS_PER_MS)
+		if (b->phase == BERTH_DETACHED &&
+		    u64_sub_sat(now_ns, b->since_ns) >=
+			BERTH_LET_GO_MS * NS_PER_MS)
 			berth_give_up(l, place, now_ns);
 		break;
 	case LIVES_DYING:
@@ -279,31 +294,59 @@ settle_detached(struct lanes *l, uint32_t place, uint64_t now_ns)
 	}
 }
 
+/* A connection outlives its process where a child holds it, so the end of any
+ * process is a reason to look at all. */
+static void
+settle_all(struct lanes *l, uint64_t now_ns)
+{
+	uint64_t ends = l->stats->exits + l->stats->leaves;
+	bool is_news = ends != l->ends_seen;
+
+	l->ends_seen = ends;
+	if (!is_news && l->n_detached == 0)
+		return;
+	for (uint32_t i = 0; i < l->places; i++)
+		if (l->berths[i].phase == BERTH_DETACHED ||
+		    (is_news && l->berths[i].phase == BERTH_ATTACHED))
+			settle(l, i, now_ns);
+}
+
 bool
 lanes_judge(
     struct lanes *l, const struct pause *pause, size_t max, uint64_t now_ns)
 {
-	uint32_t due[DUE_BATCH], cursor = 0;
+	uint32_t due[DUE_BATCH], from = l->cursor;
 	size_t n, judged = 0;
 
 	berth_search(l, now_ns);
-	for (uint32_t i = 0; l->n_detached > 0 && i < l->places; i++)
-		if (l->berths[i].phase == BERTH_DETACHED)
-			settle_detached(l, i, now_ns);
+	settle_all(l, now_ns);
 	if (lanetable_next_ns(l->table) > now_ns)
 		return true;
 	do {
-		n = lanetable_due(l->table, &cursor, now_ns, due, DUE_BATCH);
+		n = lanetable_due(l->table, &l->cursor, now_ns, due, DUE_BATCH);
 		for (size_t i = 0; i < n; i++)
 			look(l, due[i], pause, now_ns);
 		judged += n;
 	} while (n == DUE_BATCH && judged < max);
-	return n < DUE_BATCH;
+	if (n == DUE_BATCH)
+		return false;
+	/* All round, or those in front would be looked at again and again
+	 * before the others. */
+	l->cursor = 0;
+	return from == 0;
+}
+
+/* Whether there is nothing to find out about it but whether it has beaten. */
+static bool
+is_only_busy(const struct lanes *l, const struct lane_view *view)
+{
+	return view->state == LANETABLE_BUSY &&
+	       l->berths[view->id.owner].phase == BERTH_ATTACHED;
 }
 
 /* Those that are due soon and have beaten since are not due so soon. */
 static void
-peek(struct lanes *l, uint64_t now_ns, uint64_t until_ns)
+peek(struct lanes *l, uint64_t until_ns)
 {
 	uint32_t due[DUE_BATCH], cursor = 0;
 	struct lane_reading reading;
@@ -314,10 +357,11 @@ peek(struct lanes *l, uint64_t now_ns, uint64_t until_ns)
 		n = lanetable_due(l->table, &cursor, until_ns, due, DUE_BATCH);
 		for (size_t i = 0; i < n; i++) {
 			(void)lanetable_view(l->table, due[i], &view);
-			if (l->source.read(l->source.ctx, view.id.owner,
+			if (is_only_busy(l, &view) &&
+			    l->source.read(l->source.ctx, view.id.owner,
 				view.id.index, &reading) &&
 			    reading.generation == view.id.generation)
-				note(l, due[i], &reading, now_ns);
+				(void)note(l, due[i], &reading);
 		}
 	} while (n == DUE_BATCH);
 }
@@ -329,7 +373,7 @@ lanes_next_ns(struct lanes *l, uint64_t now_ns, uint64_t ahead_ns)
 	uint64_t until_ns = u64_add_sat(now_ns, ahead_ns);
 
 	if (next_ns > now_ns && next_ns <= until_ns) {
-		peek(l, now_ns, until_ns);
+		peek(l, until_ns);
 		next_ns = lanetable_next_ns(l->table);
 	}
 	if (l->n_detached > 0)
@@ -348,24 +392,39 @@ lanes_set_policy(struct lanes *l, const struct intake_policy *policy)
 	l->options.policy = *policy;
 }
 
+/* By the rules of now. */
+static void
+set_terms(struct lanes *l, uint32_t slot, const struct lane_view *view,
+    uint64_t now_ns)
+{
+	const struct lane_terms old = *view->terms;
+	struct lane_terms terms = old;
+	struct lane_reading reading;
+
+	if (l->berths[view->id.owner].phase != BERTH_ENDED &&
+	    l->source.read(
+		l->source.ctx, view->id.owner, view->id.index, &reading) &&
+	    reading.generation == view->id.generation) {
+		terms = berth_terms(l, view->id.owner, &reading);
+		if (terms.name[0] == '\0' ||
+		    berth_name_is_taken(l, view->id.owner, slot, terms.name))
+			memcpy(terms.name, old.name, sizeof(terms.name));
+	} else if (terms.rule > 0) {
+		/* Nothing is to be learnt of it. */
+		terms.rule = rules_number(l->options.rules, terms.name, true);
+	}
+	lanetable_set_terms(l->table, slot, &terms, now_ns);
+}
+
 void
 lanes_set_rules(struct lanes *l, const struct rules *rules, uint64_t now_ns)
 {
-	struct lane_reading reading;
-	struct lane_terms terms;
 	struct lane_view view;
 
 	l->options.rules = rules;
-	for (uint32_t i = 0; i < lanetable_slots(l->table); i++) {
-		/* Of one that was just closed nothing is to be learnt. */
-		if (!lanetable_view(l->table, i, &view) ||
-		    !l->source.read(l->source.ctx, view.id.owner, view.id.index,
-			&reading) ||
-		    reading.generation != view.id.generation)
-			continue;
-		terms = berth_terms(l, view.id.owner, &reading);
-		lanetable_set_terms(l->table, i, &terms, now_ns);
-	}
+	for (uint32_t i = 0; i < lanetable_slots(l->table); i++)
+		if (lanetable_view(l->table, i, &view))
+			set_terms(l, i, &view, now_ns);
 }
 
 bool

@@ -43,6 +43,10 @@ struct lanes_options {
 	const struct rules *rules;   /* borrowed */
 	struct intake_policy policy; /* who may attach */
 	bool stall_on_exit;          /* a bad end is a stall at once */
+	/* The time of a look: reading all that is due takes a while, and an age
+	 * that was read then is not one at the begin of it. */
+	uint64_t (*now_ns)(void *ctx);
+	void *clock_ctx;
 	void (*event)(void *ctx, const struct event *ev);
 	void *event_ctx;
 };
@@ -51,7 +55,7 @@ struct lanes;
 
 /* stats is borrowed. 0, -EINVAL or -ENOMEM. */
 int lanes_new(const struct lanes_options *options, struct stats *stats,
-    uint64_t now_ns, struct lanes **ret);
+    struct lanes **ret);
 
 /* Gives up all memories. The lives must still be there. Takes NULL. */
 void lanes_free(struct lanes *l);

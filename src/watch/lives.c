@@ -282,19 +282,6 @@ lives_next_ns(struct lives *l, uint64_t now_ns, uint64_t ahead_ns)
 	return one != NULL ? u64_min(next_ns, one->give_up_ns) : next_ns;
 }
 
-/* Of a process that is gone nothing new can be learnt: it stays with its
- * section, wherever that stands now, as long as there is one of that name. */
-static void
-keep_rule(struct life *life, const struct rules *rules)
-{
-	const struct rule *rule;
-
-	if (life->rule == 0)
-		return;
-	rule = rules_named(rules, life->name);
-	life->rule = rule != NULL ? (uint16_t)(rule - rules->list + 1) : 0;
-}
-
 void
 lives_set_rules(struct lives *l, const struct rules *rules,
     const struct agent_terms *terms, uint64_t now_ns)
@@ -308,8 +295,11 @@ lives_set_rules(struct lives *l, const struct rules *rules,
 
 		if (!tracker_view(l->tracker, i, &view))
 			continue;
+		/* Of a process that is gone nothing new can be learnt. */
 		if (view.gone) {
-			keep_rule(life, rules);
+			if (life->rule > 0)
+				life->rule =
+				    rules_number(rules, life->name, false);
 			continue;
 		}
 		contact_look_up(l, view.id, view.uid, &contact);

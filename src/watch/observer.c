@@ -83,7 +83,7 @@ open_lives(struct observer *o, const struct options *options, uint64_t now_ns)
 }
 
 static int
-open_lanes(struct observer *o, const struct options *options, uint64_t now_ns)
+open_lanes(struct observer *o, const struct options *options)
 {
 	const struct lanes_options lanes = {
 		.capacity = options->lanes_max,
@@ -92,13 +92,15 @@ open_lanes(struct observer *o, const struct options *options, uint64_t now_ns)
 		.rules = o->ports.rules,
 		.policy = o->ports.policy,
 		.stall_on_exit = options->recovery_on_exit,
+		.now_ns = o->ports.now_ns,
+		.clock_ctx = o->ports.clock_ctx,
 		.event = on_event,
 		.event_ctx = o,
 	};
 
 	if (lanes.source.take == NULL)
 		return 0;
-	return lanes_new(&lanes, o->stats, now_ns, &o->lanes);
+	return lanes_new(&lanes, o->stats, &o->lanes);
 }
 
 static void
@@ -140,7 +142,7 @@ observer_new(const struct options *options, const struct observer_ports *ports,
 	pause_init(&o->pause, now_ns);
 	r = open_lives(o, options, now_ns);
 	if (r == 0)
-		r = open_lanes(o, options, now_ns);
+		r = open_lanes(o, options);
 	if (r < 0)
 		goto fail;
 	o->recovery.lives = o->lives;

@@ -43,12 +43,13 @@ rules_match(const struct rules *rules, const struct rule_facts *facts)
 	return NULL;
 }
 
-const struct rule *
-rules_named(const struct rules *rules, const char *name)
+uint16_t
+rules_number(const struct rules *rules, const char *name, bool is_for_lanes)
 {
 	for (size_t i = 0; i < rules->n; i++)
-		if (rules->list[i].name != NULL &&
+		if ((rules->list[i].lane != NULL) == is_for_lanes &&
+		    rules->list[i].name != NULL &&
 		    strcmp(rules->list[i].name, name) == 0)
-			return &rules->list[i];
-	return NULL;
+			return (uint16_t)(i + 1);
+	return 0;
 }

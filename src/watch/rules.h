@@ -54,7 +54,9 @@ struct rule_facts {
 const struct rule *rules_match(
     const struct rules *rules, const struct rule_facts *facts);
 
-/* The one of that name, or NULL. */
-const struct rule *rules_named(const struct rules *rules, const char *name);
+/* The number, from 1, of the rule of this name, for lanes or for processes; 0
+ * none. What a rule was is looked for by it when there are others. */
+uint16_t rules_number(
+    const struct rules *rules, const char *name, bool is_for_lanes);
 
 #endif

@@ -187,7 +187,7 @@ set_recovery(struct watch *w, uint32_t own_pid_namespace)
 		.debounce_ns = u64_mul_sat(o->recovery_debounce_ms, NS_PER_MS),
 		.timeout_ns = u64_mul_sat(o->recovery_timeout_ms, NS_PER_MS),
 		.capture_bytes = o->recovery_capture_bytes,
-		.capacity = o->tracker_capacity,
+		.capacity = o->tracker_capacity + o->lanes_max,
 		.shutdown_grace_ns = o->shutdown_grace_ms * NS_PER_MS,
 		.allow_cross_namespace = o->allow_cross_namespace,
 		.own_pid_namespace = own_pid_namespace,

@@ -2,11 +2,13 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <varta/frame.h>
 
+#include "sim_lanes.h"
 #include "watch/observer.h"
 
 enum { SIM_EVENTS_MAX = 1 << 18, SIM_UID = 1000, SIM_CHILDREN = 8192 };
@@ -55,8 +57,14 @@ struct sim {
 	bool in_pass, continued;
 	char *argv[2];
 	struct act_options act;
+	struct act_command ruled; /* of a rule with a command */
+	char *ruled_argv[2];
+	char last_program[64], last_lane[64];
 	struct rules rules;
+	struct intake_policy policy;
 	struct tell *tell;
+	struct sim_lanes *lanes;
+	char (*lane_names)[LANE_SOURCE_NAME_BYTES]; /* of events */
 };
 
 /* The allocations of the program under test are counted. */
@@ -113,8 +121,15 @@ tell_event(struct tell *t, const struct event *ev)
 {
 	struct sim *s = t->sim;
 
-	if (s->n_events < SIM_EVENTS_MAX)
-		s->events[s->n_events++] = *ev;
+	if (s->n_events == SIM_EVENTS_MAX)
+		return;
+	s->events[s->n_events] = *ev;
+	if (ev->lane != NULL) {
+		memcpy(s->lane_names[s->n_events], ev->lane,
+		    strnlen(ev->lane, LANE_SOURCE_NAME_BYTES - 1));
+		s->events[s->n_events].lane = s->lane_names[s->n_events];
+	}
+	s->n_events++;
 }
 
 void
@@ -284,8 +299,12 @@ child_start(
 {
 	struct sim *s = ctx;
 
-	(void)argv;
-	(void)envp;
+	s->last_lane[0] = '\0';
+	for (size_t i = 0; envp[i] != NULL; i++)
+		if (strncmp(envp[i], "VARTA_LANE=", 11) == 0)
+			(void)snprintf(s->last_lane, sizeof(s->last_lane), "%s",
+			    envp[i] + 11);
+	(void)snprintf(s->last_program, sizeof(s->last_program), "%s", argv[0]);
 	s->started++;
 	*ret = (struct spawned){
 		.pid = (pid_t)(1000000 + s->started),
@@ -318,8 +337,13 @@ command_for(void *ctx, const struct rule *rule)
 {
 	struct sim *s = ctx;
 
-	(void)rule;
-	return &s->act.command;
+	if (rule == NULL || rule->recovery_exec == NULL)
+		return &s->act.command;
+	free(s->ruled_argv[0]);
+	s->ruled_argv[0] = strdup(rule->recovery_exec);
+	s->ruled =
+	    (struct act_command){ .argv = s->ruled_argv, .source = "rule" };
+	return &s->ruled;
 }
 
 static const struct spawn_ops children = {
@@ -389,6 +413,7 @@ sim_new(const struct sim_setup *setup)
 	};
 
 	s->setup = *setup;
+	s->policy = ports.policy;
 	tell->sim = s;
 	s->tell = tell;
 	s->procs = table(setup->agents_max, sizeof(*s->procs));
@@ -396,6 +421,12 @@ sim_new(const struct sim_setup *setup)
 	s->news = table(4 * (size_t)setup->agents_max, sizeof(*s->news));
 	s->queue = table(setup->queue_len, sizeof(*s->queue));
 	s->events = table(SIM_EVENTS_MAX, sizeof(*s->events));
+	s->lane_names = table(SIM_EVENTS_MAX, sizeof(*s->lane_names));
+	if (setup->lanes_max > 0) {
+		s->setup.options.lanes_max = setup->lanes_max;
+		s->lanes = sim_lanes_new(setup->lanes_max, &s->now_ns);
+		ports.lanes = sim_lanes_source(s->lanes);
+	}
 	if (setup->command != NULL) {
 		s->argv[0] = strdup(setup->command);
 		s->act = (struct act_options){
@@ -403,14 +434,15 @@ sim_new(const struct sim_setup *setup)
 			.debounce_ns =
 			    setup->options.recovery_debounce_ms * NS_PER_MS,
 			.capture_bytes = 4096,
-			.capacity = setup->options.tracker_capacity,
+			.capacity =
+			    setup->options.tracker_capacity + setup->lanes_max,
 			.shutdown_grace_ns = NS_PER_MS,
 			.own_pid_namespace = sim_namespace,
 		};
 		ports.recovery = &s->act;
 	}
-	assert(observer_new(&setup->options, &ports, &s->stats, &s->observer) ==
-	       0);
+	assert(observer_new(
+		   &s->setup.options, &ports, &s->stats, &s->observer) == 0);
 	counting = s;
 	return s;
 }
@@ -420,6 +452,9 @@ sim_free(struct sim *s)
 {
 	counting = NULL;
 	observer_free(s->observer);
+	sim_lanes_free(s->lanes);
+	free(s->lane_names);
+	free(s->ruled_argv[0]);
 	free(s->procs);
 	free(s->heap);
 	free(s->news);
@@ -564,6 +599,7 @@ sim_end(struct sim *s, uint32_t agent, struct exit_info how, bool reaped)
 
 	p->ended = true;
 	p->how = how;
+	sim_lanes_process_ended(s->lanes, agent);
 	p->period_ns = 0;
 	has_news(s, agent);
 	if (reaped)
@@ -627,7 +663,8 @@ sim_run(struct sim *s, uint64_t ns)
 			wake = s->now_ns;
 		else if (s->n_heap > 0 && wait.for_datagrams)
 			wake = u64_min(wake, s->procs[s->heap[0]].next_ns);
-		if (s->n_news > 0 || s->n_child_tokens > 0)
+		if (s->n_news > 0 || s->n_child_tokens > 0 ||
+		    sim_lanes_are_ready(s->lanes))
 			wake = s->now_ns;
 		if (wake > end) {
 			send_due(s, end);
@@ -661,6 +698,15 @@ sim_set_rules(struct sim *s, const struct rules *rules, uint64_t threshold_ms)
 {
 	s->rules = *rules;
 	observer_set_rules(s->observer, &s->rules, threshold_ms * NS_PER_MS);
+}
+
+void
+sim_allow_uid(struct sim *s, uint32_t uid)
+{
+	struct intake_policy policy = s->policy;
+
+	policy.allowed_uids[policy.n_allowed_uids++] = uid;
+	observer_set_policy(s->observer, &policy);
 }
 
 uint64_t
@@ -738,4 +784,42 @@ size_t
 sim_commands_started(const struct sim *s)
 {
 	return s->started;
+}
+
+const struct event *
+sim_events(const struct sim *s, size_t *ret_n)
+{
+	*ret_n = s->n_events;
+	return s->events;
+}
+
+const char *
+sim_last_program(const struct sim *s)
+{
+	return s->last_program;
+}
+
+const char *
+sim_last_lane(const struct sim *s)
+{
+	return s->last_lane;
+}
+
+struct sim_lanes *
+sim_lanes(const struct sim *s)
+{
+	assert(s->lanes != NULL);
+	return s->lanes;
+}
+
+uint32_t
+sim_agents(const struct sim *s)
+{
+	return observer_agents(s->observer);
+}
+
+uint32_t
+sim_lanes_watched(const struct sim *s)
+{
+	return observer_lanes(s->observer);
 }

@@ -30,6 +30,7 @@ struct sim_setup {
 	const char *command; /* recovery program, or NULL */
 	bool exits_unknown;  /* a kernel that does not tell exit codes */
 	bool no_pidfds;      /* out of descriptors */
+	uint32_t lanes_max;  /* 0: no lanes; see sim_lanes.h */
 };
 
 /* Threshold of one second, rate limits off, capacity 1,024, queue of 512. */
@@ -84,6 +85,9 @@ void sim_starve_observer(struct sim *s, uint64_t ns);
 void sim_set_rules(
     struct sim *s, const struct rules *rules, uint64_t threshold_ms);
 
+/* From now on this user may beat, too. */
+void sim_allow_uid(struct sim *s, uint32_t uid);
+
 uint64_t sim_now(const struct sim *s);
 const struct stats *sim_stats(const struct sim *s);
 uint64_t sim_wakeups(const struct sim *s);
@@ -97,7 +101,16 @@ const struct event *sim_last(
     const struct sim *s, enum event_kind kind, uint32_t pid);
 /* Position of the last event of a kind, to compare orders; -1 none. */
 long sim_position(const struct sim *s, enum event_kind kind, uint32_t pid);
+const struct event *sim_events(const struct sim *s, size_t *ret_n);
 size_t sim_recoveries(const struct sim *s, enum recovery_outcome outcome);
 size_t sim_commands_started(const struct sim *s);
+/* Of the last command: its program, and what it was told in VARTA_LANE. */
+const char *sim_last_program(const struct sim *s);
+const char *sim_last_lane(const struct sim *s);
+
+struct sim_lanes;
+struct sim_lanes *sim_lanes(const struct sim *s);
+uint32_t sim_agents(const struct sim *s); /* known to the observer */
+uint32_t sim_lanes_watched(const struct sim *s);
 
 #endif

@@ -509,10 +509,57 @@ a_rule_gives_threshold_grace_and_name(void **state)
 	sim_free(s);
 }
 
+/* Its rule is known by its name, not by where it stood. */
+static void
+an_agent_that_has_ended_keeps_its_rule_when_others_come(void **state)
+{
+	static const struct rules before = {
+		.list = { { .name = "mine",
+		    .has_uid = true,
+		    .uid = 1000,
+		    .recovery_exec = "/bin/mine" } },
+		.n = 1,
+	};
+	static const struct rules after = {
+		.list = { { .name = "other",
+			      .has_uid = true,
+			      .uid = 7,
+			      .recovery_exec = "/bin/other" },
+		    { .name = "mine",
+			.has_uid = true,
+			.uid = 1000,
+			.recovery_exec = "/bin/mine-now" } },
+		.n = 2,
+	};
+	static const struct rules none;
+	struct sim_setup setup = sim_setup_default();
+
+	(void)state;
+	setup.command = "/bin/true";
+	for (int i = 0; i < 2; i++) {
+		struct sim *s = sim_new(&setup);
+		uint32_t a = sim_spawn(s, 0);
+
+		sim_set_rules(s, &before, 1000);
+		sim_beat(s, a, AGENT_OK);
+		sim_run(s, MS(100));
+		sim_end(s, a, by_signal, true);
+		sim_run(s, MS(100));
+		sim_set_rules(s, i == 0 ? &after : &none, 1000);
+		sim_run(s, SECONDS(5));
+		assert_int_equal(sim_commands_started(s), 1);
+		assert_string_equal(sim_last_program(s),
+		    i == 0 ? "/bin/mine-now" : "/bin/true");
+		sim_free(s);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(
+		    an_agent_that_has_ended_keeps_its_rule_when_others_come),
 		cmocka_unit_test(
 		    a_killed_process_is_told_at_once_and_stalls_at_its_deadline),
 		cmocka_unit_test(

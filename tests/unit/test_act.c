@@ -353,12 +353,41 @@ takes_what_is_inherited_where_that_is_asked_for(void **state)
 	assert_ptr_equal(strstr(w->envp, "INHERITED=yes|VARTA_"), w->envp);
 }
 
+static void
+a_stall_of_a_lane_tells_the_command_which(void **state)
+{
+	struct act_request req;
+	const char *at;
+
+	(void)state;
+	w->options.debounce_ns = NS_PER_S;
+	world_start(w);
+	req = world_request(w, 42);
+	req.lane_slot = 7;
+	req.lane_token = 99;
+	/* Without an end: it is cut. */
+	memset(req.lane, 'x', sizeof(req.lane));
+	assert_true(act_stall(w->act, &req));
+	world_pass(w);
+	at = strstr(w->envp, "VARTA_LANE=x");
+	assert_non_null(at);
+	assert_int_equal(strspn(at + 11, "x"), ACT_NAME_BYTES - 1);
+	/* Another lane of the process is debounced with it. */
+	req.lane_slot = 8;
+	(void)strcpy(req.lane, "db");
+	assert_true(act_stall(w->act, &req));
+	world_pass(w);
+	assert_int_equal(world_count(w, RECOVERY_SPAWNED), 1);
+	assert_int_equal(world_count(w, RECOVERY_DEBOUNCED), 1);
+}
+
 int
 main(void)
 {
 #define EACH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		EACH(starts_the_command_and_says_so),
+		EACH(a_stall_of_a_lane_tells_the_command_which),
 		EACH(a_fresh_stall_is_not_asked_about),
 		EACH(a_stall_that_waited_runs_if_it_is_wanted_still),
 		EACH(a_stall_that_waited_is_skipped_if_the_agent_is_back),

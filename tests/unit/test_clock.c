@@ -10,6 +10,7 @@
 #include "base/util.h"
 #include "support/fault.h"
 
+FAULT(int, -1, clock_getres, (clockid_t id, struct timespec *ts), (id, ts))
 FAULT(int, -1, clock_gettime, (clockid_t id, struct timespec *ts), (id, ts))
 
 static void
@@ -81,6 +82,22 @@ a_clock_that_cannot_be_read_is_zero(void **state)
 	fault_off(&fault_clock_gettime);
 }
 
+static void
+the_step_of_the_coarse_clock_is_known(void **state)
+{
+	(void)state;
+#ifdef CLOCK_MONOTONIC_COARSE
+	uint64_t step_ns = clock_coarse_step_ns();
+
+	assert_in_range(step_ns, 1, NS_PER_S);
+	fault_nth(&fault_clock_getres, 1, EINVAL);
+	assert_int_equal(clock_coarse_step_ns(), 0);
+	assert_int_equal(clock_coarse_step_ns(), step_ns);
+#else
+	assert_int_equal(clock_coarse_step_ns(), 0);
+#endif
+}
+
 int
 main(void)
 {
@@ -90,6 +107,7 @@ main(void)
 		cmocka_unit_test(each_system_has_the_clocks_that_it_says),
 		cmocka_unit_test(the_wall_clock_counts_from_1970),
 		cmocka_unit_test(a_clock_that_cannot_be_read_is_zero),
+		cmocka_unit_test(the_step_of_the_coarse_clock_is_known),
 	};
 
 	return cmocka_run_group_tests_name("clock", tests, NULL, NULL);

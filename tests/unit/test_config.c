@@ -123,6 +123,41 @@ agents_are_rules_in_their_order(void **state)
 }
 
 static void
+a_section_may_be_for_lanes(void **state)
+{
+	(void)state;
+	assert_int_equal(read_text("agent a { comm = x }\n"
+				   "agent writer { lane = \"the writer\" "
+				   "comm = x threshold_ms = 20 "
+				   "recovery_exec = \"/bin/x {lane}\" }\n"),
+	    0);
+	assert_true(config.rules.want_lane);
+	assert_null(config.rules.list[0].lane);
+	assert_string_equal(config.rules.list[1].lane, "the writer");
+	assert_int_equal(config.rules.list[1].threshold_ms, 20);
+	/* The lane alone is enough; the next file begins anew. */
+	assert_int_equal(read_text("agent w { lane = w }\n"), 0);
+	assert_true(config.rules.want_lane);
+	assert_int_equal(read_text("agent a { comm = x }\n"), 0);
+	assert_false(config.rules.want_lane);
+}
+
+static void
+what_is_wrong_about_a_lane_is_refused(void **state)
+{
+	(void)state;
+	assert_true(read_text("agent w { lane = \"\" }\n") < 0);
+	assert_non_null(strstr(fault.text, "lane: must not be empty"));
+	assert_true(read_text("agent w {\n lane = w\n grace_ms = 5\n}\n") < 0);
+	assert_non_null(strstr(fault.text, "a lane has no grace_ms"));
+	assert_true(
+	    read_text("agent w {\n lane = w\n threshold_ms = 9\n}\n") < 0);
+	assert_true(read_text("agent w { threshold_ms = 20 }\n") < 0);
+	assert_non_null(
+	    strstr(fault.text, "needs one of comm, exe, unit, user, lane"));
+}
+
+static void
 whatever_is_wrong_is_named_with_its_line(void **state)
 {
 	(void)state;
@@ -311,6 +346,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(options_are_set_by_their_names),
 		cmocka_unit_test(agents_are_rules_in_their_order),
+		cmocka_unit_test(a_section_may_be_for_lanes),
+		cmocka_unit_test(what_is_wrong_about_a_lane_is_refused),
 		cmocka_unit_test(whatever_is_wrong_is_named_with_its_line),
 		cmocka_unit_test(its_limits_are_stated),
 		cmocka_unit_test(a_file_that_others_may_write_is_refused),

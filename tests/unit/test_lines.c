@@ -80,6 +80,31 @@ a_stall_says_who_how_long_and_why(void **state)
 }
 
 static void
+a_lane_is_named_behind_its_agent(void **state)
+{
+	struct event ev = event(EVENT_STALL);
+
+	(void)state;
+	ev.lane = "db";
+	ev.why.stall = STALL_SILENT;
+	ev.origin = ORIGIN_KERNEL_ATTESTED;
+	assert_event(&ev, LOG_WARN, 42,
+	    "agent 42 (worker) lane 'db' stalled: silent for 1.234 s, "
+	    "threshold 1.000 s, last status degraded, its process is there");
+	ev.name = NULL;
+	ev.why.stall = STALL_GONE;
+	assert_event(&ev, LOG_WARN, 42,
+	    "agent 42 lane 'db' stalled: silent for 1.234 s, threshold "
+	    "1.000 s, last status degraded, its process has ended");
+	ev.kind = EVENT_JOIN;
+	assert_event(&ev, LOG_DEBUG, 42, "agent 42 lane 'db' joined");
+	ev.kind = EVENT_RESUME;
+	assert_event(&ev, LOG_INFO, 42, "agent 42 lane 'db' beats again");
+	ev.kind = EVENT_LEAVE;
+	assert_event(&ev, LOG_DEBUG, 42, "agent 42 lane 'db' left");
+}
+
+static void
 an_exit_says_the_code_or_the_signal(void **state)
 {
 	struct event ev = event(EVENT_EXIT);
@@ -300,6 +325,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_stall_says_who_how_long_and_why),
+		cmocka_unit_test(a_lane_is_named_behind_its_agent),
 		cmocka_unit_test(an_exit_says_the_code_or_the_signal),
 		cmocka_unit_test(other_news_of_agents_have_their_levels),
 		cmocka_unit_test(what_is_only_counted_has_no_line),

@@ -137,6 +137,54 @@ a_late_observer_has_no_pid_and_the_gap(void **state)
 }
 
 static void
+a_lane_is_named_in_the_last_column(void **state)
+{
+	struct event ev = event(EVENT_JOIN);
+
+	(void)state;
+	ev.lane = "db writer";
+	assert_row(&ev, "5000000001\tjoin\t42\t7\tdegraded\tlane=db writer\n");
+	ev.kind = EVENT_RESUME;
+	assert_row(
+	    &ev, "5000000001\tresume\t42\t7\tdegraded\tlane=db writer\n");
+	ev.kind = EVENT_STALL;
+	assert_row(&ev, "5000000001\tstall\t42\t7\tstall\tlane=db writer\n");
+	ev.kind = EVENT_LEAVE;
+	assert_row(&ev, "5000000001\tleave\t42\t7\t-\tlane=db writer\n");
+}
+
+static void
+a_lane_whose_name_is_made_of_separators_has_six_columns(void **state)
+{
+	char row[ROWS_BYTES], name[32];
+	struct event ev = event(EVENT_STALL);
+	size_t n, tabs = 0;
+
+	(void)state;
+	ev.lane = "a\tb\nc\\";
+	assert_row(
+	    &ev, "5000000001\tstall\t42\t7\tstall\tlane=a\\tb\\nc\\\\\n");
+	/* Its longest, of bytes that take the most room. */
+	memset(name, 1, sizeof(name) - 1);
+	name[sizeof(name) - 1] = '\0';
+	ev = event(EVENT_JOIN);
+	ev.at_ns = ev.nonce = UINT64_MAX;
+	ev.pid = UINT32_MAX;
+	ev.lane = name;
+	n = rows_format(&ev, row);
+	for (size_t i = 0; i < n; i++)
+		tabs += row[i] == '\t';
+	assert_int_equal(tabs, 5);
+	assert_int_equal(row[n - 1], '\n');
+	assert_int_equal(n, strlen(row));
+	assert_non_null(strstr(row, "lane=\\x01\\x01"));
+	/* One that lacks its end is cut. */
+	memset(name, 'x', sizeof(name));
+	n = rows_format(&ev, row);
+	assert_int_equal(row[n - 1], '\n');
+}
+
+static void
 every_kind_gives_six_columns_whatever_its_values(void **state)
 {
 	char row[ROWS_BYTES];
@@ -185,6 +233,9 @@ main(void)
 		cmocka_unit_test(an_eviction_has_a_pid_only),
 		cmocka_unit_test(an_exit_has_its_kind_and_its_number),
 		cmocka_unit_test(a_late_observer_has_no_pid_and_the_gap),
+		cmocka_unit_test(a_lane_is_named_in_the_last_column),
+		cmocka_unit_test(
+		    a_lane_whose_name_is_made_of_separators_has_six_columns),
 		cmocka_unit_test(
 		    every_kind_gives_six_columns_whatever_its_values),
 		cmocka_unit_test(the_reference_has_seven_kinds),

@@ -137,8 +137,8 @@ void act_shutdown(struct act *a, uint64_t (*now_ns)(void *ctx), void *ctx);
 void act_free(struct act *a);
 
 /* Take a stall. False when the queue is full (cannot happen while capacity is
- * at least that of the tracker and each pass is run); reported, and counted, as
- * refused for outstanding capacity. */
+ * at least all agents and lanes and each pass is run); reported, and counted,
+ * as refused for outstanding capacity. */
 bool act_stall(struct act *a, const struct act_request *req);
 
 /* The child with this token has ended: the next act_pass() reaps it. Unknown

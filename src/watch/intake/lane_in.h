@@ -25,7 +25,8 @@
 
 enum {
 	LANE_IN_BACKLOG = 128,
-	/* Connections that have not said hello; the oldest makes room. */
+	/* Connections that have not said hello; the oldest makes room, also
+	 * when there is no place left. */
 	LANE_IN_STRANGERS = 64,
 	LANE_IN_MESSAGES = 16 /* read of one connection at a time */
 };

@@ -85,8 +85,10 @@ take_descriptors(struct lane_in *in, const struct msghdr *m, int *ret_fd)
 			fd_close(&fd);
 		}
 	}
-	if (n > 1 && ret_fd != NULL)
+	if (n > 1 && ret_fd != NULL) {
+		in->stats->injected_descriptors++;
 		fd_close(ret_fd);
+	}
 }
 
 /*
@@ -226,7 +228,8 @@ make_place(struct lane_in *in, int fd)
 	struct epoll_event event = { .events = EPOLLIN };
 	uint32_t place;
 
-	if (in->n_strangers == LANE_IN_STRANGERS)
+	if (in->n_strangers == LANE_IN_STRANGERS ||
+	    (in->free == UINT32_MAX && in->n_strangers > 0))
 		drop_stranger(in, in->strangers[0], STATS_LANE_MEMORY);
 	place = in->free;
 	if (place == UINT32_MAX)
@@ -241,16 +244,20 @@ make_place(struct lane_in *in, int fd)
 }
 
 /* Out of descriptors: a connection that nobody takes would be news for ever.
- */
-static void
+ * False when there was none: the kernel says that it is short of descriptors
+ * before it looks. */
+static bool
 accept_and_close(struct lane_in *in)
 {
+	bool was_there;
 	int fd;
 
 	fd_close(&in->spare_fd);
 	fd = accept4(in->fd, NULL, NULL, SOCK_CLOEXEC);
+	was_there = fd >= 0;
 	fd_close(&fd);
 	in->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	return was_there;
 }
 
 static size_t
@@ -264,8 +271,9 @@ accept_some(struct lane_in *in, struct lane_news *ret)
 		int place;
 
 		if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
+			if (!accept_and_close(in))
+				break;
 			refuse(in, STATS_LANE_ROOM);
-			accept_and_close(in);
 			continue;
 		}
 		if (fd < 0)
@@ -319,10 +327,13 @@ is_there(void *ctx, uint32_t place)
 	socklen_t len = sizeof(p.fd);
 	bool ended;
 
-	/* Older kernels do not tell: what is known of the pid must do. */
+	/* Older kernels do not tell, and one may be short of descriptors: what
+	 * is known of the pid must do. A process that was reaped is EINVAL to
+	 * some, ESRCH to others. */
 	if (getsockopt(in->places[place].fd, SOL_SOCKET, SO_PEERPIDFD, &p.fd,
 		&len) < 0)
-		return errno != ESRCH && errno != ENODATA;
+		return errno == ENOPROTOOPT || errno == EMFILE ||
+		       errno == ENFILE;
 	ended = poll(&p, 1, 0) != 0;
 	fd_close(&p.fd);
 	return !ended;

@@ -253,6 +253,13 @@ lanetable_defer(struct lanetable *t, uint32_t slot, uint64_t at_ns)
 }
 
 void
+lanetable_look_at(struct lanetable *t, uint32_t slot, uint64_t at_ns)
+{
+	(void)lane_at(t, slot);
+	set_due(t, slot, at_ns);
+}
+
+void
 lanetable_stall(struct lanetable *t, uint32_t slot, uint64_t again_ns)
 {
 	struct lane *l = lane_at(t, slot);

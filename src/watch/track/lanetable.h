@@ -99,6 +99,9 @@ bool lanetable_note(struct lanetable *t, uint32_t slot,
 /* Look again no earlier than at_ns. */
 void lanetable_defer(struct lanetable *t, uint32_t slot, uint64_t at_ns);
 
+/* Look again at at_ns, be that later or sooner. */
+void lanetable_look_at(struct lanetable *t, uint32_t slot, uint64_t at_ns);
+
 /* The lane has stalled. It is looked at again at again_ns. */
 void lanetable_stall(struct lanetable *t, uint32_t slot, uint64_t again_ns);
 

@@ -188,6 +188,13 @@ tracker_set_terms(struct tracker *t, uint32_t slot,
 	struct table_hot *h = &t->hot[slot];
 
 	assert(table_is_used(t, slot));
+	/* Before the first beat nothing is under way: see begin_grace(). */
+	if (h->beats == 0) {
+		h->threshold_ns = terms->threshold_ns;
+		h->hold_ns =
+		    u64_add_sat(t->cold[slot].joined_ns, terms->grace_ns);
+		return;
+	}
 	h->hold_ns = u64_max(
 	    h->hold_ns, u64_add_sat(t->cold[slot].joined_ns, terms->grace_ns));
 	if (h->threshold_ns == terms->threshold_ns)
