@@ -1,7 +1,7 @@
-"""The dashboard: Grafana can import it, and a real Prometheus that scrapes a real
-observer has an answer to all that it asks, whoever is watched."""
+"""The dashboard: Grafana can import it, and a real Prometheus that scrapes a
+real observer has an answer to all that it asks, whoever is watched."""
 
-import os
+import pathlib
 
 import pytest
 
@@ -14,7 +14,6 @@ from units import needs
 from watching import METRICS, connected, wait_metric
 
 ACK_SEALED = "--secure-udp-i-accept-recovery-on-unauthenticated-transport"
-ACK_PLAIN = "--plaintext-udp-i-accept-recovery-on-unauthenticated-transport"
 KEY, KEY_TEXT = hex_key(1)
 
 # A panel that shows what is not there while all is well.
@@ -112,13 +111,23 @@ def beat_and_stall(watch, agent):
     with udp_socket(udp_address(watch)) as sock:
         sock.send(Session(KEY, hangs.pid).frame())
     with connected(watch.socket_path) as sock:
-        sock.send(os.urandom(32))
+        sock.send(bytes(32))
         sock.send(b"short")
     wait_metric(watch, "varta_stalls_all_total", 2, reason="silent")
     wait_metric(watch, "varta_stalls_all_total", 1, reason="gone")
     outcome = {"outcome": "reaped_nonzero"}
     wait_metric(watch, "varta_recovery_outcomes_total", 3, **outcome)
     return hangs
+
+
+def rows_of_agents(server):
+    """Those of the table of agents, of all of its columns."""
+    return [
+        (labels, value)
+        for panel, expr in dashboard_expressions()
+        if panel == "Agents"
+        for labels, value in server.query(expr)
+    ]
 
 
 @needs("prometheus")
@@ -156,9 +165,7 @@ def test_every_panel_has_data_of_agents_near_and_far(folder, watch, agent):
         # Both agents of that pid are told apart, there and in the alert.
         rows = [
             labels
-            for panel, expr in dashboard_expressions()
-            if panel == "Agents"
-            for labels, _ in server.query(expr)
+            for labels, _ in rows_of_agents(server)
             if labels["pid"] == f"{hangs.pid}"
         ]
         assert len({labels.get("source") for labels in rows}) == 2
@@ -166,3 +173,26 @@ def test_every_panel_has_data_of_agents_near_and_far(folder, watch, agent):
         text = alert["annotations"]["description"]
         assert "error" not in text
         assert text.count(f" pid {hangs.pid}") == 2
+
+
+@needs("prometheus")
+def test_agents_that_are_shown_by_name_have_rows_by_name(
+    folder, observer, agent
+):
+    watch = observer(
+        *(*METRICS, "--prom-agent-series", "name"), threshold_ms=300
+    )
+    data = folder / "prometheus"
+    data.mkdir()
+    text = prometheus.hurried_rules()
+    with Prometheus(data, watch.metrics_address(), text) as server:
+        agent(watch.socket_path).beat()
+
+        def rows_of_all_columns():
+            rows = rows_of_agents(server)
+            return rows if len(rows) == 4 else None
+
+        rows = wait_for(rows_of_all_columns, what="a row", step_s=0.1)
+        name = pathlib.Path("/proc/self/comm").read_text().strip()
+        assert {labels.get("name") for labels, _ in rows} == {name}
+        assert not any("pid" in labels for labels, _ in rows)
