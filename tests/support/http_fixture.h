@@ -189,12 +189,12 @@ assert_answer(const char *text, int status, const char *header)
 static inline size_t
 count(const char *text, const char *what)
 {
+	const size_t len = strlen(what);
 	size_t n = 0;
 
-	while ((text = strstr(text, what)) != NULL) {
-		n++;
-		text++;
-	}
+	/* Not by strstr(): the sanitizer has it measure all of the rest. */
+	for (; text != NULL && *text != '\0'; text++)
+		n += *text == *what && strncmp(text, what, len) == 0;
 	return n;
 }
 

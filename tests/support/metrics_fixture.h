@@ -169,13 +169,13 @@ assert_has(const char *line)
 static inline unsigned
 count(const char *what)
 {
-	const char *at = text;
+	const size_t len = strlen(what);
+	const char *at;
 	unsigned n = 0;
 
-	while ((at = strstr(at, what)) != NULL) {
-		n++;
-		at++;
-	}
+	/* Not by strstr(): the sanitizer has it measure all of the rest. */
+	for (at = text; *at != '\0'; at++)
+		n += *at == *what && strncmp(at, what, len) == 0;
 	return n;
 }
 
