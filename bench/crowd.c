@@ -224,8 +224,7 @@ open_loop(struct world *w)
 		.intake_fd = unix_in_fd(w->unix_in),
 		.network_fd = -1,
 		.process_fd = -1,
-		.clock = w->clock.source,
-		.origin_ns = w->clock.origin_ns,
+		.clock = &w->clock,
 		.end_at_ns = NS_NEVER,
 	};
 

@@ -16,7 +16,6 @@ enum {
 
 struct loop {
 	struct loop_options options;
-	struct loop_clock clock;
 	struct event_base *base;
 	struct event *datagrams;
 	struct event *network;
@@ -41,9 +40,10 @@ static void (*wake_up)(int signal);
 uint64_t
 loop_now_ns(void *ctx)
 {
-	const struct loop_clock *clock = ctx;
+	struct loop_clock *clock = ctx;
 
-	return u64_sub_sat(clock_now_ns(clock->source), clock->origin_ns);
+	return steady_now_ns(&clock->steady,
+	    u64_sub_sat(clock_now_ns(clock->source), clock->origin_ns));
 }
 
 static void
@@ -177,8 +177,6 @@ loop_open(const struct loop_options *options, struct loop **ret)
 	if (l == NULL || config == NULL)
 		goto fail;
 	l->options = *options;
-	l->clock.source = options->clock;
-	l->clock.origin_ns = options->origin_ns;
 	/* No time is read by the library, and no lock is taken. */
 	(void)event_config_set_flag(
 	    config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_NO_CACHE_TIME);
@@ -188,7 +186,7 @@ loop_open(const struct loop_options *options, struct loop **ret)
 	r = take_signals(l);
 	if (r < 0)
 		goto fail;
-	r = timer_open(l->base, options->clock, &l->timer);
+	r = timer_open(l->base, options->clock->source, &l->timer);
 	if (r < 0)
 		goto fail;
 	r = listen_to(l, options->intake_fd, on_ready, &l->datagrams);
@@ -269,6 +267,7 @@ update_gauges(struct loop *l, uint64_t now_ns)
 	gauges->lanes = observer_lanes(l->options.observer);
 	gauges->hanging = observer_hanging(l->options.observer);
 	gauges->gone = observer_gone(l->options.observer);
+	l->options.stats->clock_regressions = l->options.clock->steady.n_back;
 	gauges->last_pass_wall_ms = clock_wall_ms();
 	gauges->last_pass_ns = now_ns;
 	if (l->options.stats->late_gaps != l->late_gaps) {
@@ -305,7 +304,7 @@ serve_http(struct loop *l, uint64_t now_ns)
 	for (size_t i = 0; i < LOOP_HTTP; i++)
 		if (l->options.http[i] != NULL)
 			http_serve(l->options.http[i], now_ns);
-	end_ns = loop_now_ns(&l->clock);
+	end_ns = loop_now_ns(l->options.clock);
 	stats_histogram_add(&l->options.stats->stage[STATS_STAGE_SERVE_PENDING],
 	    u64_sub_sat(end_ns, now_ns));
 	return http_due_ns(l, end_ns);
@@ -320,7 +319,7 @@ keep_house(struct loop *l, uint64_t now_ns)
 	pulse_enter(l->options.pulse, STATS_STAGE_HOUSEKEEPING);
 	next_ns = health_pass(l->options.health, now_ns);
 	stats_histogram_add(&l->options.stats->stage[STATS_STAGE_HOUSEKEEPING],
-	    u64_sub_sat(loop_now_ns(&l->clock), now_ns));
+	    u64_sub_sat(loop_now_ns(l->options.clock), now_ns));
 	return next_ns;
 }
 
@@ -335,8 +334,8 @@ wait_for(struct loop *l, const struct observer_wait *wait, uint64_t now_ns)
 	if (wait->until_ns <= now_ns)
 		flags |= EVLOOP_NONBLOCK;
 	else
-		timer_arm(
-		    l->timer, u64_add_sat(wait->until_ns, l->clock.origin_ns));
+		timer_arm(l->timer,
+		    u64_add_sat(wait->until_ns, l->options.clock->origin_ns));
 	(void)event_base_loop(l->base, flags);
 }
 
@@ -344,7 +343,7 @@ int
 loop_run(struct loop *l)
 {
 	while (!l->ending) {
-		uint64_t now_ns = loop_now_ns(&l->clock);
+		uint64_t now_ns = loop_now_ns(l->options.clock);
 		bool continued = was_continued != 0;
 		struct observer_wait wait;
 		uint64_t others_ns;
@@ -359,12 +358,12 @@ loop_run(struct loop *l)
 		observer_pass(l->options.observer, now_ns, continued);
 		if (observer_has_failed(l->options.observer))
 			return -EPERM;
-		now_ns = loop_now_ns(&l->clock);
+		now_ns = loop_now_ns(l->options.clock);
 		update_gauges(l, now_ns);
 		others_ns = serve_http(l, now_ns);
-		now_ns = loop_now_ns(&l->clock);
+		now_ns = loop_now_ns(l->options.clock);
 		others_ns = u64_min(others_ns, keep_house(l, now_ns));
-		now_ns = loop_now_ns(&l->clock);
+		now_ns = loop_now_ns(l->options.clock);
 		wait = observer_rest(l->options.observer, now_ns,
 		    u64_min(others_ns, l->options.end_at_ns));
 		wait_for(l, &wait, now_ns);

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/clock.h"
+#include "base/steady.h"
 #include "watch/health.h"
 #include "watch/observer.h"
 #include "watch/tell/http.h"
@@ -20,6 +21,13 @@
 enum {
 	LOOP_HTTP = 2,   /* servers */
 	LOOP_LATE_S = 10 /* not ready so long after a gap of our own */
+};
+
+/* The observer's time. */
+struct loop_clock {
+	enum clock_source source;
+	uint64_t origin_ns; /* its time 0 */
+	struct steady steady;
 };
 
 struct loop_options {
@@ -32,12 +40,11 @@ struct loop_options {
 	void (*reload)(void *ctx); /* on SIGHUP, between two passes */
 	void *reload_ctx;
 	int intake_fd;
-	int network_fd; /* -1: none */
-	int process_fd; /* -1: none */
-	int lanes_fd;   /* -1: none */
-	enum clock_source clock;
-	uint64_t origin_ns; /* of the clock: the observer's time 0 */
-	uint64_t end_at_ns; /* observer's time; NS_NEVER */
+	int network_fd;           /* -1: none */
+	int process_fd;           /* -1: none */
+	int lanes_fd;             /* -1: none */
+	struct loop_clock *clock; /* borrowed */
+	uint64_t end_at_ns;       /* observer's time; NS_NEVER */
 };
 
 struct loop;
@@ -53,11 +60,7 @@ void loop_close(struct loop *l);
  * for a clean end, -errno otherwise. */
 int loop_run(struct loop *l);
 
-/* The observer's time; ctx is a struct loop_clock. */
-struct loop_clock {
-	enum clock_source source;
-	uint64_t origin_ns;
-};
+/* ctx is a struct loop_clock. */
 uint64_t loop_now_ns(void *ctx);
 
 #endif

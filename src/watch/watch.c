@@ -358,8 +358,7 @@ open_loop(struct watch *w)
 		.lanes_fd = w->lane_in != NULL ? lane_in_fd(w->lane_in) : -1,
 		.reload = reload,
 		.reload_ctx = w,
-		.clock = w->clock.source,
-		.origin_ns = w->clock.origin_ns,
+		.clock = &w->clock,
 		.end_at_ns = o->shutdown_after_given
 				 ? u64_mul_sat(o->shutdown_after_secs, NS_PER_S)
 				 : NS_NEVER,
