@@ -132,7 +132,6 @@ struct stats {
 	uint64_t new_sessions; /* same process, started over */
 	uint64_t nonce_wraps;
 	uint64_t origin_conflicts;
-	uint64_t namespace_conflicts;  /* sender and tracked agent differ */
 	uint64_t namespace_mismatches; /* sender and observer differ */
 	uint64_t capacity_exceeded;
 	uint64_t evicted;
@@ -173,7 +172,6 @@ struct stats {
 	uint64_t prom_requests;
 	uint64_t prom_auth_failures;
 	uint64_t prom_dropped[STATS_PROM_DROPPED_COUNT];
-	uint64_t scrape_skipped;          /* served from the last rendering */
 	uint64_t export_rows_lost;        /* left out: the file took no more */
 	uint64_t scrape_budget_exhausted; /* HTTP work left for a later pass */
 	uint64_t control_refused; /* peers of the control socket: not ours */

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from support import Observer, short_folder
+from support import ROOT, Observer, short_folder
 from tree import project_files, text_of
 from watching import HOUR_MS, METRICS
 
@@ -63,3 +63,21 @@ def test_the_search_finds_metrics_in_documents(families):
         for word in re.findall(r"\bvarta_[a-z0-9_]+", text_of(path))
     }
     assert len(found & families) > 10
+
+
+def test_what_is_counted_somewhere_is_not_always_0():
+    """A counter that nothing changes has no place in an alert."""
+    table = (ROOT / "src/watch/tell/metrics_table.c").read_text()
+    fields = re.findall(
+        r'(?:COUNTER|COUNTER_NS|HISTOGRAM|FINE)\("\w+",\s*(\w+)', table
+    )
+    fields += re.findall(r'COUNTER_BY\("\w+", "\w+",\s*\w+,\s*(\w+)', table)
+    assert len(fields) > 50
+    sources = "".join(
+        path.read_text()
+        for path in (ROOT / "src/watch").rglob("*.c")
+        if not path.name.startswith("metrics")
+    )
+    changed = r"\b{0}\b(\[[^]]*\])?\s*(\+\+|\+=|=[^=])|&[\w>.-]*\b{0}\b"
+    dead = [f for f in fields if not re.search(changed.format(f), sources)]
+    assert dead == []
