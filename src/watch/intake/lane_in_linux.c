@@ -226,7 +226,10 @@ make_place(struct lane_in *in, int fd)
 	struct epoll_event event = { .events = EPOLLIN };
 	uint32_t place;
 
-	if (in->n_strangers == LANE_IN_STRANGERS)
+	/* The oldest that has said nothing makes room, so that such keep
+	 * nobody out. */
+	if (in->n_strangers == LANE_IN_STRANGERS ||
+	    (in->free == UINT32_MAX && in->n_strangers > 0))
 		drop_stranger(in, in->strangers[0], STATS_LANE_MEMORY);
 	place = in->free;
 	if (place == UINT32_MAX)
