@@ -54,6 +54,7 @@ berth_ask_search(struct lanes *l, uint32_t place)
 
 	l->n_to_search += !b->must_search;
 	b->must_search = true;
+	b->search_from = 0;
 }
 
 void
@@ -265,12 +266,13 @@ search(struct lanes *l, uint32_t place, uint64_t now_ns)
 	b->must_search = false;
 	l->n_to_search--;
 	note_known(l, place, known, now_ns);
-	for (uint32_t i = 0; i < n; i++) {
+	for (uint32_t i = b->search_from; i < n; i++) {
 		if ((known[i / 64] >> i % 64 & 1) != 0 ||
 		    (l->source.generation(l->source.ctx, place, i) & 1) == 0)
 			continue;
 		if (found++ == BERTH_FINDS_A_PASS) {
 			berth_ask_search(l, place);
+			b->search_from = i;
 			return;
 		}
 		add(l, place, i, now_ns);

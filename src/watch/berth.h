@@ -33,8 +33,9 @@ struct berth {
 	struct lives_hold agent;
 	uint64_t since_ns; /* detached or ended */
 	uint32_t pid;
-	uint8_t phase;    /* enum berth_phase */
-	bool must_search; /* for lanes that were opened or closed */
+	uint32_t search_from; /* record */
+	uint8_t phase;        /* enum berth_phase */
+	bool must_search;     /* for lanes that were opened or closed */
 };
 
 struct lanes {
