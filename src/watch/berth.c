@@ -82,12 +82,25 @@ berth_lane_leaves(struct lanes *l, uint32_t slot, uint64_t now_ns)
 	lanetable_remove(l->table, slot);
 }
 
+/* Another memory of the same process may have lanes of the names that are free
+ * now. */
+static void
+search_others(struct lanes *l, uint32_t place)
+{
+	for (uint32_t i = 0; i < l->places; i++)
+		if (i != place && l->berths[i].phase == BERTH_ATTACHED &&
+		    l->berths[i].agent.id == l->berths[place].agent.id)
+			berth_ask_search(l, i);
+}
+
 void
 berth_give_up(struct lanes *l, uint32_t place, uint64_t now_ns)
 {
 	struct berth *b = &l->berths[place];
 	uint32_t slot;
 
+	if (lanetable_first(l->table, place) != SLOT_NONE)
+		search_others(l, place);
 	while ((slot = lanetable_first(l->table, place)) != SLOT_NONE)
 		berth_lane_leaves(l, slot, now_ns);
 	berth_enter(l, place, BERTH_FREE, now_ns);
@@ -104,6 +117,22 @@ refuse(struct lanes *l, uint32_t place, enum stats_lane why)
 {
 	l->stats->lane_refused[why]++;
 	l->source.drop(l->source.ctx, place);
+}
+
+/* A process that hands over another memory has let go of those whose connection
+ * has ended, as by execve(2): their names are free. */
+static void
+give_up_detached(
+    struct lanes *l, const struct lives_hold *agent, uint64_t now_ns)
+{
+	for (uint32_t i = 0; l->n_detached > 0 && i < l->places; i++) {
+		const struct berth *b = &l->berths[i];
+
+		/* Another process may have the number of one that has ended. */
+		if (b->phase == BERTH_DETACHED && b->agent.id == agent->id &&
+		    b->agent.joined_ns == agent->joined_ns)
+			berth_give_up(l, i, now_ns);
+	}
 }
 
 static void
@@ -136,6 +165,7 @@ attach(struct lanes *l, const struct lane_news *news, uint64_t now_ns)
 		refuse(l, news->place, STATS_LANE_AGENT);
 		return;
 	}
+	give_up_detached(l, &agent, now_ns);
 	*b = (struct berth){ .agent = agent, .pid = news->pid };
 	berth_enter(l, news->place, BERTH_ATTACHED, now_ns);
 	if (l->places <= news->place)
