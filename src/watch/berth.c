@@ -3,12 +3,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "base/util.h"
 #include "lib/lane_page.h"
 
 _Static_assert((int)LANETABLE_NAME_BYTES == (int)LANE_SOURCE_NAME_BYTES &&
 		   (int)LANETABLE_NAME_BYTES == (int)RULES_NAME_BYTES,
     "names are not cut");
+
+enum { SHOWN_BYTES = 3 * LANETABLE_NAME_BYTES };
 
 struct event
 berth_event(const struct lanes *l, enum event_kind kind, uint32_t slot,
@@ -211,23 +214,42 @@ berth_terms(
 	return terms;
 }
 
-/* Series and log lines could not be told apart. */
+/* In the label of a series. False when some byte of it is shown as the
+ * replacement character, as those of other names may be. */
 static bool
-is_name_taken(const struct lanes *l, uint32_t place, const char *name)
+show(const char *name, char ret[static SHOWN_BYTES])
+{
+	(void)text_escape_label(
+	    name, strnlen(name, LANETABLE_NAME_BYTES), ret, SHOWN_BYTES);
+	return strstr(ret, "\xef\xbf\xbd") == NULL;
+}
+
+bool
+berth_name_is_taken(
+    const struct lanes *l, uint32_t place, uint32_t slot, const char *name)
 {
 	const struct lives_hold *agent = &l->berths[place].agent;
+	char shown[SHOWN_BYTES], other[SHOWN_BYTES];
+	bool is_plain = show(name, shown);
 	struct lane_view view;
 
 	for (uint32_t i = 0; i < l->places; i++) {
 		const struct berth *b = &l->berths[i];
+		uint32_t at;
 
 		if (b->phase == BERTH_FREE || b->agent.id != agent->id)
 			continue;
-		for (uint32_t slot = lanetable_first(l->table, i);
-		     slot != SLOT_NONE; slot = lanetable_next(l->table, slot))
-			if (lanetable_view(l->table, slot, &view) &&
-			    strcmp(view.terms->name, name) == 0)
+		for (at = lanetable_first(l->table, i); at != SLOT_NONE;
+		     at = lanetable_next(l->table, at)) {
+			if (at == slot || !lanetable_view(l->table, at, &view))
+				continue;
+			if (strcmp(view.terms->name, name) == 0)
 				return true;
+			if (is_plain || show(view.terms->name, other))
+				continue;
+			if (strcmp(other, shown) == 0)
+				return true;
+		}
 	}
 	return false;
 }
@@ -242,14 +264,13 @@ add(struct lanes *l, uint32_t place, uint32_t i, uint64_t now_ns)
 	struct event ev;
 	uint32_t slot;
 
-	if (!l->source.read(l->source.ctx, place, i, &reading)) {
-		berth_ask_search(l, place);
-		return;
-	}
-	if ((reading.generation & 1) == 0)
+	/* One that is being written: news of it follow. */
+	if (!l->source.read(l->source.ctx, place, i, &reading) ||
+	    (reading.generation & 1) == 0)
 		return;
 	terms = berth_terms(l, place, &reading);
-	if (terms.name[0] == '\0' || is_name_taken(l, place, terms.name)) {
+	if (terms.name[0] == '\0' ||
+	    berth_name_is_taken(l, place, SLOT_NONE, terms.name)) {
 		l->stats->lane_refused[STATS_LANE_RECORD]++;
 		return;
 	}

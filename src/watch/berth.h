@@ -52,7 +52,7 @@ struct lanes {
 /* A piece of news of the source. */
 void berth_news(struct lanes *l, const struct lane_news *news, uint64_t now_ns);
 
-/* Its lanes are to be searched for. */
+/* Its lanes are to be searched for, from the first record on. */
 void berth_ask_search(struct lanes *l, uint32_t place);
 
 /* Search all berths for which that was asked. */
@@ -67,6 +67,11 @@ void berth_lane_leaves(struct lanes *l, uint32_t slot, uint64_t now_ns);
 
 /* So are all of its lanes, and the berth is free. */
 void berth_give_up(struct lanes *l, uint32_t place, uint64_t now_ns);
+
+/* Whether another lane of the same process than that in slot (SLOT_NONE: than
+ * none) is shown by this name. */
+bool berth_name_is_taken(
+    const struct lanes *l, uint32_t place, uint32_t slot, const char *name);
 
 /* What a lane is held to, by the rules of now. */
 struct lane_terms berth_terms(

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/util.h"
 #include "watch/berth.h"
@@ -373,6 +374,10 @@ lanes_set_rules(struct lanes *l, const struct rules *rules, uint64_t now_ns)
 		    reading.generation != view.id.generation)
 			continue;
 		terms = berth_terms(l, view.id.owner, &reading);
+		/* Two would be one: the name that it had is its own. */
+		if (berth_name_is_taken(l, view.id.owner, i, terms.name))
+			memcpy(
+			    terms.name, view.terms->name, sizeof(terms.name));
 		lanetable_set_terms(l->table, i, &terms, now_ns);
 	}
 }
