@@ -255,8 +255,8 @@ def test_no_descriptor_is_kept_of_agents_that_have_ended(observer):
 def test_an_agent_that_executes_itself_is_not_locked_out(observer, agent):
     watch = observer(*METRICS, threshold_ms=HOUR_MS)
     one = agent(watch.socket_path)
-    for _ in range(3):
-        one.beat()
+    for i in range(3):
+        one.beat(timestamp=3_600_000_000_000 + i)  # it has run for an hour
     watch.wait_event("beat", one.pid, count=3)
     one.exec_self()
     one.beat()
