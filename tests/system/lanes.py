@@ -40,7 +40,8 @@ class Memory:
 
     def __init__(self, pages=1, size=None, seals=SEALS, **head):
         size = pages * PAGE if size is None else size
-        self.fd = os.memfd_create("lanes", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+        self.fd = os.memfd_create("lanes", flags)
         os.ftruncate(self.fd, size)
         if seals:
             fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, seals)
@@ -126,7 +127,7 @@ def hand_over(path, fds, hello=HELLO):
     return sock
 
 
-# ---- agents ----------------------------------------------------------------
+# ---- agents -----------------------------------------------------------------
 
 
 class _LanesProcess(AgentProcess):
@@ -162,7 +163,8 @@ class _LanesProcess(AgentProcess):
 
     def do_open(self, names, threshold_ms, exact, ring):
         for name in names:
-            free = min(set(range(len(self.index) + 1)) - set(self.index.values()))
+            taken = set(self.index.values())
+            free = min(set(range(len(taken) + 1)) - taken)
             self.memory.open(free, os.fsencode(name), threshold_ms, exact)
             self.index[name] = free
         if ring:
@@ -289,7 +291,7 @@ class LaneAgent(Agent):
         wait_for(is_other, what="another program")
 
 
-# ---- what the observer tells -----------------------------------------------
+# ---- what the observer tells ------------------------------------------------
 
 
 def lane_rows(watch, name=None, kind=None, pid=None):
