@@ -308,6 +308,13 @@ note_known(struct lanes *l, uint32_t place,
 }
 
 static void
+go_on_later(struct lanes *l, uint32_t place, uint32_t record)
+{
+	berth_ask_search(l, place);
+	l->berths[place].search_from = record;
+}
+
+static void
 search(struct lanes *l, uint32_t place, uint64_t now_ns)
 {
 	uint64_t known[LANES_MAX / 64 + 1] = { 0 };
@@ -322,8 +329,13 @@ search(struct lanes *l, uint32_t place, uint64_t now_ns)
 		    (l->source.generation(l->source.ctx, place, i) & 1) == 0)
 			continue;
 		if (found++ == BERTH_FINDS_A_PASS) {
-			berth_ask_search(l, place);
-			b->search_from = i;
+			go_on_later(l, place, i);
+			return;
+		}
+		if (!admit_take(&l->joins, now_ns)) {
+			l->search_at_ns =
+			    u64_add_sat(now_ns, BERTH_JOIN_WAIT_MS * NS_PER_MS);
+			go_on_later(l, place, i);
 			return;
 		}
 		add(l, place, i, now_ns);
@@ -333,7 +345,15 @@ search(struct lanes *l, uint32_t place, uint64_t now_ns)
 void
 berth_search(struct lanes *l, uint64_t now_ns)
 {
-	for (uint32_t i = 0; l->n_to_search > 0 && i < l->places; i++)
-		if (l->berths[i].must_search)
-			search(l, i, now_ns);
+	uint32_t n = l->places;
+
+	if (l->n_to_search == 0 || now_ns < l->search_at_ns)
+		return;
+	l->search_begins = (l->search_begins + 1) % n;
+	for (uint32_t i = 0; i < n && now_ns >= l->search_at_ns; i++) {
+		uint32_t place = (l->search_begins + i) % n;
+
+		if (l->berths[place].must_search)
+			search(l, place, now_ns);
+	}
 }

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "watch/intake/admit.h"
 #include "watch/lanes.h"
 #include "watch/lives.h"
 #include "watch/track/lanetable.h"
@@ -19,7 +20,12 @@ enum {
 	BERTH_LET_GO_MS = 100,
 	BERTH_DYING_MS = 10, /* look again whether its end has been told */
 	/* Lanes found in one memory in one pass; the rest comes in the next. */
-	BERTH_FINDS_A_PASS = 64
+	BERTH_FINDS_A_PASS = 64,
+	/* Lanes that may join in a second, if not as many as there is room
+	 * for; twice as many at once. What joins is told of, and so is that it
+	 * has left: nobody may make that go on as fast as memory is written. */
+	BERTH_JOINS_A_SECOND = 1000,
+	BERTH_JOIN_WAIT_MS = 10
 };
 
 enum berth_phase {
@@ -43,7 +49,10 @@ struct lanes {
 	struct lane_source source;
 	struct stats *stats;
 	struct lanetable *table;
-	struct berth *berths; /* by place */
+	struct berth *berths;   /* by place */
+	struct admit joins;     /* how many may join now */
+	uint64_t search_at_ns;  /* not before, since too many have joined */
+	uint32_t search_begins; /* place; moves on, so that each has its turn */
 	uint32_t n_detached;
 	uint32_t n_to_search;
 	uint32_t places; /* ever taken are below this */
@@ -55,7 +64,7 @@ void berth_news(struct lanes *l, const struct lane_news *news, uint64_t now_ns);
 /* Its lanes are to be searched for, from the first record on. */
 void berth_ask_search(struct lanes *l, uint32_t place);
 
-/* Search all berths for which that was asked. */
+/* Search all berths for which that was asked, as far as lanes may join. */
 void berth_search(struct lanes *l, uint64_t now_ns);
 
 /* Another phase, from now on. */

@@ -22,6 +22,8 @@ int
 lanes_new(const struct lanes_options *options, struct stats *stats,
     struct lanes **ret)
 {
+	uint32_t joins_a_second =
+	    (uint32_t)u64_max(options->capacity, BERTH_JOINS_A_SECOND);
 	struct lanes *l = calloc(1, sizeof(*l));
 	int r;
 
@@ -30,6 +32,7 @@ lanes_new(const struct lanes_options *options, struct stats *stats,
 	l->options = *options;
 	l->source = options->source;
 	l->stats = stats;
+	admit_init(&l->joins, joins_a_second, 2 * joins_a_second, 0);
 	r = lanetable_new(options->capacity, &l->table);
 	if (r < 0)
 		goto fail;
@@ -96,7 +99,8 @@ stall(struct lanes *l, uint32_t slot, enum stall_reason why, uint64_t due_ns,
 	ev.why.stall = why;
 	ev.due_ns = due_ns;
 	wait_ns = why == STALL_GONE ? LANES_KEPT_MS * NS_PER_MS
-				    : view.terms->threshold_ns;
+				    : u64_max(view.terms->threshold_ns,
+					  LANES_STALL_MS_MIN * NS_PER_MS);
 	lanetable_stall(l->table, slot, u64_add_sat(now_ns, wait_ns));
 	l->stats->lane_stalls[why]++;
 	berth_emit(l, &ev);
@@ -338,8 +342,6 @@ lanes_next_ns(struct lanes *l, uint64_t now_ns, uint64_t ahead_ns)
 	uint64_t next_ns = lanetable_next_ns(l->table);
 	uint64_t until_ns = u64_add_sat(now_ns, ahead_ns);
 
-	if (l->n_to_search > 0)
-		return now_ns;
 	if (next_ns > now_ns && next_ns <= until_ns) {
 		peek(l, now_ns, until_ns);
 		next_ns = lanetable_next_ns(l->table);
@@ -347,6 +349,8 @@ lanes_next_ns(struct lanes *l, uint64_t now_ns, uint64_t ahead_ns)
 	if (l->n_detached > 0)
 		next_ns = u64_min(
 		    next_ns, u64_add_sat(now_ns, BERTH_DYING_MS * NS_PER_MS));
+	if (l->n_to_search > 0)
+		next_ns = u64_min(next_ns, u64_max(now_ns, l->search_at_ns));
 	return next_ns;
 }
 

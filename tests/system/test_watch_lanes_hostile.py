@@ -645,3 +645,60 @@ def test_generations_that_never_rest_do_not_hold_the_observer(
         over.set()
         flipper.join()
     wait_quiet(watch)
+
+
+def test_a_lane_cannot_stall_and_resume_at_any_speed(watch, memory, attach):
+    made = memory(pages=2)
+    lanes = range(100)
+    for i in lanes:
+        made.open(i, b"w%d" % i, 10)
+    attach(watch, made)
+
+    def each_has_stalled_thrice():
+        for i in lanes:
+            made.beat(i)
+        return all(len(kinds(watch, f"w{i}")) >= 6 for i in (0, 99))
+
+    wait_for(each_has_stalled_thrice, step_s=0.05)
+    begun = {}
+    for row in lane_rows(watch):
+        if row.kind == "stall":
+            begun[row.payload] = row.observer_ns
+        elif row.kind == "resume":
+            assert row.observer_ns - begun[row.payload] >= 1_000_000_000
+
+
+def test_lanes_cannot_be_opened_and_closed_at_any_speed(
+    observer, memory, attach
+):
+    """A thousand a second, and two thousand at once, where there is no room
+    for more; those of others have their turn."""
+    watch = observer(*METRICS, "--lanes-max=200", threshold_ms=HOUR_MS)
+    made = memory(pages=2)
+    for i in range(100):
+        made.open(i, b"w%d" % i, 10)
+    sock = attach(watch, made)
+    over = threading.Event()
+
+    def flap():
+        while not over.is_set():
+            for i in range(100):
+                at = made.offset(i) // 4 + 4
+                made.u32[at] = (made.u32[at] + 2) & U32_MAX
+            with contextlib.suppress(TimeoutError):
+                sock.send(BELL)
+
+    flapper = threading.Thread(target=flap)
+    flapper.start()
+    try:
+        wait_metric(watch, "varta_lane_joins_total", 3000)
+        with LaneAgent(watch.socket_path) as other:
+            other.open("other")
+            wait_lane(watch, "other", "join", pid=other.pid)
+    finally:
+        over.set()
+        flapper.join()
+    times = [row.observer_ns for row in lane_rows(watch, kind="join")]
+    lasted_s = (times[-1] - times[0]) / 1e9
+    assert len(times) <= 2000 + 1000 * lasted_s + 1
+    wait_quiet(watch)
