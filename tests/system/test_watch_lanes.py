@@ -743,12 +743,30 @@ def test_every_lane_that_stalls_has_its_recovery(
     one = lane_agent(watch)
     names = ["a", "b", "c"]
     one.open(*names, threshold_ms=100)
-    for name in names:
+    for n, name in enumerate(names, 1):
         one.beat_lanes(name)
-        wait_lane(watch, name, "stall")
-    n = len(reporter.reports())
-    metrics = wait_outcome(watch, "reaped_zero", n)
-    assert metrics.value("varta_lane_stalls_all_total", reason="silent") >= 3
+        wait_outcome(watch, "reaped_zero", n)
+        one.idle(name)
+    reports = reporter.reports(3)
+    told = [report["environ"]["VARTA_LANE"] for report in reports]
+    assert told == names
+
+
+def test_lanes_of_a_process_that_stall_together_have_one_recovery(
+    observer, lane_agent, reporter
+):
+    """As has a process that stalls again within the debounce time."""
+    watch = observer(
+        *METRICS,
+        *("--recovery-exec", reporter.path),
+        *("--recovery-debounce-ms", HOUR_MS),
+        threshold_ms=HOUR_MS,
+    )
+    one = lane_agent(watch)
+    one.open("a", "b", "c", threshold_ms=100)
+    one.beat_lanes("a", "b", "c")
+    wait_outcome(watch, "debounced", 2)
+    assert len(reporter.reports()) == 1
 
 
 # ---- ends of processes ------------------------------------------------------

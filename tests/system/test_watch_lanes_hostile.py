@@ -36,7 +36,7 @@ from lanes import (
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as parse_open,
 )
-from support import wait_for
+from support import WATCH, wait_for
 from watching import HOUR_MS, METRICS, descriptors, wait_metric
 
 REFUSED = "varta_lanes_refused_total"
@@ -553,6 +553,33 @@ def test_a_process_that_takes_all_connections_takes_no_more(
     for sock in socks:
         sock.close()
     wait_for(lambda: memory_of(watch.pid) == 0)
+    still_watches(watch, lane_agent)
+
+
+def test_an_observer_without_descriptors_refuses_and_goes_on(
+    observer, memory, lane_agent
+):
+    limited = ["sh", "-c", 'ulimit -n 48; exec "$@"', "sh", WATCH]
+    watch = observer(*METRICS, threshold_ms=HOUR_MS, program=limited)
+    one = lane_agent(watch)
+    one.open("w", threshold_ms=HOUR_MS)
+    wait_lane(watch, "w", "join", pid=one.pid)
+    before = len(descriptors(watch.pid))
+    made = memory()
+    with contextlib.ExitStack() as stack:
+        for _ in range(200):
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                sock = hand_over(watch.socket_path, [made.fd])
+                stack.enter_context(sock)
+        # Metrics have no descriptors either.
+        assert watch.process.poll() is None
+        one.open("x", threshold_ms=100)
+        one.beat_lanes("x")
+        wait_lane(watch, "x", "stall", pid=one.pid)
+    wait_descriptors(watch, before)
+    # Those whose descriptor did not fit have handed nothing over.
+    counted = [refused(watch.metrics(), why) for why in ("room", "memory")]
+    assert counted[0] > 0 and sum(counted) >= 100
     still_watches(watch, lane_agent)
 
 
