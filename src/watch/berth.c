@@ -100,12 +100,19 @@ void
 berth_give_up(struct lanes *l, uint32_t place, uint64_t now_ns)
 {
 	struct berth *b = &l->berths[place];
+	struct lane_view view;
 	uint32_t slot;
 
 	if (lanetable_first(l->table, place) != SLOT_NONE)
 		search_others(l, place);
-	while ((slot = lanetable_first(l->table, place)) != SLOT_NONE)
-		berth_lane_leaves(l, slot, now_ns);
+	while ((slot = lanetable_first(l->table, place)) != SLOT_NONE) {
+		(void)lanetable_view(l->table, slot, &view);
+		/* That stall was the last of it. */
+		if (b->phase == BERTH_ENDED && view.state == LANETABLE_STALLED)
+			lanetable_remove(l->table, slot);
+		else
+			berth_lane_leaves(l, slot, now_ns);
+	}
 	berth_enter(l, place, BERTH_FREE, now_ns);
 	l->n_to_search -= b->must_search;
 	b->must_search = false;
@@ -122,18 +129,21 @@ refuse(struct lanes *l, uint32_t place, enum stats_lane why)
 	l->source.drop(l->source.ctx, place);
 }
 
-/* A process that hands over another memory has let go of those whose connection
- * has ended, as by execve(2): their names are free. */
+/*
+ * The names of an agent that attaches are free: a process that hands over
+ * another memory has let go of those whose connection has ended, as by
+ * execve(2), and one of the same number that was there before it is over.
+ */
 static void
-give_up_detached(
-    struct lanes *l, const struct lives_hold *agent, uint64_t now_ns)
+give_up_former(struct lanes *l, const struct lives_hold *agent, uint64_t now_ns)
 {
-	for (uint32_t i = 0; l->n_detached > 0 && i < l->places; i++) {
+	for (uint32_t i = 0; i < l->places; i++) {
 		const struct berth *b = &l->berths[i];
 
-		/* Another process may have the number of one that has ended. */
-		if (b->phase == BERTH_DETACHED && b->agent.id == agent->id &&
-		    b->agent.joined_ns == agent->joined_ns)
+		if (b->phase == BERTH_FREE || b->agent.id != agent->id)
+			continue;
+		if (b->phase == BERTH_DETACHED ||
+		    b->agent.joined_ns != agent->joined_ns)
 			berth_give_up(l, i, now_ns);
 	}
 }
@@ -168,7 +178,7 @@ attach(struct lanes *l, const struct lane_news *news, uint64_t now_ns)
 		refuse(l, news->place, STATS_LANE_AGENT);
 		return;
 	}
-	give_up_detached(l, &agent, now_ns);
+	give_up_former(l, &agent, now_ns);
 	*b = (struct berth){ .agent = agent, .pid = news->pid };
 	berth_enter(l, news->place, BERTH_ATTACHED, now_ns);
 	if (l->places <= news->place)

@@ -35,8 +35,10 @@ from watching import (
     HOUR_MS,
     METRICS,
     NOBODY,
+    choose_next_pid,
     descriptors,
     held,
+    in_own_pids,
     needs_exit_codes,
     needs_root,
     run_watch,
@@ -914,6 +916,45 @@ def test_a_child_that_holds_the_connection_hides_no_end(watch, lane_agent):
         assert kinds(watch, "w") == ["join", "stall"]
     finally:
         os.kill(child, signal.SIGKILL)
+
+
+def test_lanes_of_a_process_that_ended_before_they_were_taken_are_refused(
+    watch, lane_agent
+):
+    with held(watch):
+        one = lane_agent(watch)
+        one.open("w")
+        one.beat_lanes("w")
+        one.kill()
+    wait_metric(watch, REFUSED, 1, reason="agent")
+    assert lane_rows(watch) == []
+    other = lane_agent(watch)
+    other.open("w")
+    wait_lane(watch, "w", "join", pid=other.pid)
+
+
+@in_own_pids
+def test_a_process_with_the_number_of_one_that_has_ended_has_its_own_lanes(
+    watch, lane_agent
+):
+    one = lane_agent(watch)
+    one.open("w", "x", threshold_ms=100)
+    one.beat_lanes("w")
+    wait_lane(watch, "x", "join")
+    one.kill()
+    wait_lane(watch, "w", "stall")
+    choose_next_pid(one.pid)
+    other = lane_agent(watch)
+    assert other.pid == one.pid
+    other.open("w", "x")
+    other.beat_lanes("w")
+    wait_lane(watch, "w", "join", count=2)
+    wait_lane(watch, "x", "join", count=2)
+    metrics = watch.metrics()
+    found = lane_values(metrics, "varta_lane_busy")
+    assert found == {(other.pid, "w"): 1, (other.pid, "x"): 0}
+    assert kinds(watch, "w") == ["join", "stall", "join"]
+    assert metrics.value(REFUSED, reason="record") == 0
 
 
 def test_no_memory_or_descriptor_is_kept_of_lanes_that_have_left(

@@ -428,6 +428,20 @@ def test_holes_in_the_memory_do_no_harm(
     wait_metric(watch, "varta_lane_leaves_total", 126)
 
 
+def test_a_memory_that_was_never_written_to_costs_no_more_than_its_size(
+    watch, memory, attach, lane_agent
+):
+    made = memory(pages=16)
+    made.u32[3] = U32_MAX
+    sock = attach(watch, made)
+    wait_metric(watch, "varta_lane_attaches_total", 1)
+    sock.send(BELL)
+    still_watches(watch, lane_agent)
+    text = pathlib.Path(f"/proc/{watch.pid}/status").read_text()
+    # That of the other, and this one.
+    assert int(re.search(r"RssShmem:\s+(\d+)", text)[1]) <= 2 * 64
+
+
 # ---- searches come to an end ------------------------------------------------
 
 
