@@ -86,6 +86,10 @@ def attach():
         yield hand
 
 
+def threads(pid):
+    return len(os.listdir(f"/proc/{pid}/task"))
+
+
 def memory_of(pid):
     """How many mappings there are of memory that was handed over."""
     return pathlib.Path(f"/proc/{pid}/maps").read_text().count("memfd:lanes")
@@ -238,6 +242,81 @@ def test_descriptors_in_every_message_are_closed_and_counted(
     assert metrics.value("varta_injected_descriptors_total") == 200
     wait_descriptors(watch, before)
     assert memory_of(watch.pid) == 1
+    still_watches(watch, lane_agent)
+
+
+class Fuse:
+    """A file that this process serves itself. Whoever closes it waits until
+    end()."""
+
+    INIT, GETATTR, OPEN, RELEASE, FLUSH, FORGET = 26, 3, 14, 18, 25, 2
+
+    def __init__(self, path):
+        path.touch()
+        self.path = os.fsencode(path)
+        self.libc = ctypes.CDLL(None, use_errno=True)
+        try:
+            self.fd = os.open("/dev/fuse", os.O_RDWR)
+        except OSError as error:
+            pytest.skip(f"needs privilege: /dev/fuse: {error}")
+        options = f"fd={self.fd},rootmode=100000,user_id=0,group_id=0"
+        mounted = self.libc.mount(
+            b"fuse", self.path, b"fuse", 0, options.encode()
+        )
+        if mounted != 0:
+            os.close(self.fd)
+            pytest.skip("needs privilege: to mount")
+        self.flushes = 0
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        answers = {
+            self.INIT: struct.pack("<4I2H10I", 7, 31, *[0] * 4, 65536, 1, *[0] * 8),
+            self.GETATTR: struct.pack(
+                "<QII6Q10I", *[0] * 3, 1, *[0] * 8, 0o100600, 1, *[0] * 3, 4096, 0
+            ),
+            self.OPEN: struct.pack("<QII", 1, 0, 0),
+            self.RELEASE: b"",
+        }
+        while True:
+            try:
+                request = os.read(self.fd, 1 << 17)
+            except OSError:
+                return
+            _, op, unique = struct.unpack_from("<IIQ", request)
+            if op == self.FLUSH:
+                self.flushes += 1
+            elif op in answers:
+                head = struct.pack("<IiQ", 16 + len(answers[op]), 0, unique)
+                os.write(self.fd, head + answers[op])
+
+    def end(self):
+        self.libc.umount2(self.path, 2)
+        os.close(self.fd)
+
+
+def test_a_descriptor_whose_sender_never_lets_it_be_closed_holds_nobody_up(
+    folder, watch, lane_agent
+):
+    # Before there is anything that it would have to close.
+    other = lane_agent(watch, attach=False)
+    served = Fuse(folder / "served")
+    try:
+        fd = os.open(served.path, os.O_RDONLY)
+        for n in range(1, 21):
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                with hand_over(watch.socket_path, [fd]) as sock:
+                    assert is_hung_up(sock)
+            wait_metric(watch, REFUSED, n, reason="memory")
+        # Agents are watched; lanes will be when there is an end to it.
+        assert 1 <= served.flushes <= 8
+        other.beat()
+        watch.wait_event("beat", other.pid)
+    finally:
+        served.end()
+    with contextlib.suppress(OSError):
+        os.close(fd)
+    wait_for(lambda: threads(watch.pid) == 1, what="no thread that waits")
     still_watches(watch, lane_agent)
 
 

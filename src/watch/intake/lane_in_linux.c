@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/thread.h"
 #include "base/util.h"
 #include "lib/lane_page.h"
 #include "watch/intake/cmsg.h"
@@ -26,7 +29,8 @@ enum {
 	EVENTS = LANE_SOURCE_NEWS / 2,  /* each may bring one piece of news, */
 	ACCEPTS = LANE_SOURCE_NEWS / 2, /* and so may each new connection */
 	HELLO_BYTES = sizeof(LANE_HELLO) - 1,
-	NO_PLACE = -1
+	NO_PLACE = -1,
+	CLOSERS = 8
 };
 
 #define LISTENER UINT64_MAX /* among the tokens of places */
@@ -52,6 +56,7 @@ struct lane_in {
 	uint32_t free;
 	uint32_t strangers[LANE_IN_STRANGERS]; /* oldest first */
 	uint32_t n_strangers;
+	struct closers *closers;
 };
 
 static void
@@ -60,53 +65,111 @@ refuse(struct lane_in *in, enum stats_lane why)
 	in->stats->lane_refused[why]++;
 }
 
-/* Descriptors that came with a message; the first one is kept in *ret_fd where
- * it is the only one. */
+/*
+ * Closing a descriptor of a file system in user space waits for who serves it,
+ * and who sent it may serve it. So what is not memory is closed by a thread,
+ * which may wait for ever. While CLOSERS of them do, no more is taken: what is
+ * not taken the kernel drops without asking anybody.
+ */
+struct closers {
+	_Atomic int fds[CLOSERS]; /* each is a thread's; -1: none is there */
+};
+
+static struct closers *
+closers_new(void)
+{
+	struct closers *c = malloc(sizeof(*c));
+
+	for (int i = 0; c != NULL && i < CLOSERS; i++)
+		atomic_init(&c->fds[i], -1);
+	return c;
+}
+
+static _Atomic int *
+free_closer(struct closers *c)
+{
+	for (int i = 0; i < CLOSERS; i++)
+		if (atomic_load(&c->fds[i]) == -1)
+			return &c->fds[i];
+	return NULL;
+}
+
+/* What a thread still uses stays until the program has ended. */
 static void
-take_descriptors(struct lane_in *in, const struct msghdr *m, int *ret_fd)
+closers_free(struct closers *c)
+{
+	for (int i = 0; c != NULL && i < CLOSERS; i++)
+		if (atomic_load(&c->fds[i]) != -1)
+			return;
+	free(c);
+}
+
+static void *
+close_and_end(void *ctx)
+{
+	_Atomic int *fd = ctx;
+
+	(void)close(atomic_load(fd));
+	atomic_store(fd, -1);
+	return NULL;
+}
+
+/* Close what came from outside, which may be -1. */
+static void
+close_foreign(struct lane_in *in, int fd)
+{
+	_Atomic int *closer;
+	pthread_t thread;
+
+	/* Memory has seals, and nobody serves it. */
+	closer = fd < 0 || fcntl(fd, F_GET_SEALS) >= 0
+		     ? NULL
+		     : free_closer(in->closers);
+	if (closer == NULL) {
+		fd_close(&fd);
+		return;
+	}
+	atomic_store(closer, fd);
+	if (thread_start(&thread, close_and_end, closer) < 0)
+		(void)close_and_end(closer);
+	else
+		(void)pthread_detach(thread);
+}
+
+/* The descriptor in the control data of a message, or -1. */
+static int
+descriptor_of(const struct msghdr *m)
 {
 	struct cmsg_record record;
 	struct cmsg_walk w;
-	size_t n = 0;
-	int fd;
+	int fd = -1;
 
 	cmsg_walk_init(&w, m->msg_control, m->msg_controllen);
-	while (cmsg_walk_next(&w, &record)) {
-		if (!credentials_is_descriptors(&record))
-			continue;
-		for (size_t at = 0; at + sizeof(fd) <= record.len;
-		     at += sizeof(fd)) {
-			memcpy(&fd, record.data + at, sizeof(fd));
-			if (n++ == 0 && ret_fd != NULL) {
-				*ret_fd = fd;
-				continue;
-			}
-			in->stats->injected_descriptors++;
-			fd_close(&fd);
-		}
-	}
-	if (n > 1 && ret_fd != NULL)
-		fd_close(ret_fd);
+	while (cmsg_walk_next(&w, &record))
+		if (credentials_is_descriptors(&record) &&
+		    record.len >= sizeof(fd))
+			memcpy(&fd, record.data, sizeof(fd));
+	return fd;
 }
 
 /*
  * One message. Its length (more than size when it was longer), 0 at the end of
- * the connection, or -errno. *ret_fd is the one descriptor that came with it,
- * or -1.
+ * the connection, or -errno. *ret_fd is the first descriptor that came with
+ * it, or -1; with NULL none is taken. What was not taken is counted.
  */
 static ssize_t
 receive(struct lane_in *in, int fd, char *text, size_t size, int *ret_fd)
 {
 	union {
-		char bytes[CREDENTIALS_CONTROL_BYTES];
+		char bytes[CMSG_LEN(sizeof(int))]; /* no room for a second */
 		struct cmsghdr align;
 	} control;
 	struct iovec iov = { .iov_base = text, .iov_len = size };
 	struct msghdr m = {
 		.msg_iov = &iov,
 		.msg_iovlen = 1,
-		.msg_control = control.bytes,
-		.msg_controllen = sizeof(control.bytes),
+		.msg_control = ret_fd != NULL ? control.bytes : NULL,
+		.msg_controllen = ret_fd != NULL ? CMSG_LEN(sizeof(int)) : 0,
 	};
 	ssize_t n;
 
@@ -116,8 +179,13 @@ receive(struct lane_in *in, int fd, char *text, size_t size, int *ret_fd)
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
-	*ret_fd = -1;
-	take_descriptors(in, &m, ret_fd);
+	in->stats->injected_descriptors += (m.msg_flags & MSG_CTRUNC) != 0;
+	if (ret_fd != NULL)
+		*ret_fd = descriptor_of(&m);
+	if (ret_fd != NULL && (m.msg_flags & MSG_CTRUNC) != 0) {
+		close_foreign(in, *ret_fd);
+		*ret_fd = -1;
+	}
 	return n;
 }
 
@@ -174,16 +242,21 @@ hear_stranger(struct lane_in *in, uint32_t place, struct lane_news *ret)
 	struct place *p = &in->places[place];
 	char text[HELLO_BYTES + 1];
 	int fd = -1;
-	ssize_t n = receive(in, p->fd, text, sizeof(text), &fd);
+	ssize_t n;
 	bool good;
 
+	if (free_closer(in->closers) == NULL) {
+		drop_stranger(in, place, STATS_LANE_MEMORY);
+		return false;
+	}
+	n = receive(in, p->fd, text, sizeof(text), &fd);
 	if (n == -EAGAIN)
 		return false;
 	*ret = (struct lane_news){ .kind = LANE_ATTACHED, .place = place };
 	good = n == HELLO_BYTES && memcmp(text, LANE_HELLO, HELLO_BYTES) == 0 &&
 	       fd >= 0 && lane_memory_map(&p->memory, fd) &&
 	       name_peer(p->fd, ret);
-	fd_close(&fd);
+	close_foreign(in, fd);
 	if (!good) {
 		drop_stranger(in, place, STATS_LANE_MEMORY);
 		return false;
@@ -200,15 +273,11 @@ hear_attached(struct lane_in *in, uint32_t place, struct lane_news *ret)
 	struct place *p = &in->places[place];
 	ssize_t n = 0;
 	char text[1];
-	int i, fd;
+	int i;
 
 	*ret = (struct lane_news){ .kind = LANE_CHANGED, .place = place };
 	for (i = 0; i < LANE_IN_MESSAGES; i++) {
-		fd = -1;
-		n = receive(in, p->fd, text, sizeof(text), &fd);
-		if (fd >= 0)
-			in->stats->injected_descriptors++;
-		fd_close(&fd);
+		n = receive(in, p->fd, text, sizeof(text), NULL);
 		if (n <= 0)
 			break;
 	}
@@ -403,6 +472,7 @@ close_all(struct lane_in *in)
 	fd_close(&in->spare_fd);
 	fd_close(&in->epoll_fd);
 	fd_close(&in->fd);
+	closers_free(in->closers);
 	free(in->places);
 	free(in);
 }
@@ -423,7 +493,8 @@ lane_in_open(const struct lane_in_options *options, struct stats *stats,
 	in->coarse_step_ns = clock_coarse_step_ns();
 	in->n_places = options->places;
 	in->places = calloc(options->places, sizeof(in->places[0]));
-	if (in->places == NULL) {
+	in->closers = closers_new();
+	if (in->places == NULL || in->closers == NULL) {
 		r = unix_path_refuse(
 		    fault, options->path, -ENOMEM, "out of memory");
 		goto fail;
