@@ -271,9 +271,14 @@ class Fuse:
 
     def serve(self):
         answers = {
-            self.INIT: struct.pack("<4I2H10I", 7, 31, *[0] * 4, 65536, 1, *[0] * 8),
+            # Version, most bytes of a write, steps of time.
+            self.INIT: struct.pack(
+                "<4I2H10I", 7, 31, *[0] * 4, 65536, 1, *[0] * 8
+            ),
+            # A plain file of no bytes.
             self.GETATTR: struct.pack(
-                "<QII6Q10I", *[0] * 3, 1, *[0] * 8, 0o100600, 1, *[0] * 3, 4096, 0
+                "<QII6Q10I",
+                *(*[0] * 3, 1, *[0] * 8, 0o100600, 1, *[0] * 3, 4096, 0),
             ),
             self.OPEN: struct.pack("<QII", 1, 0, 0),
             self.RELEASE: b"",
