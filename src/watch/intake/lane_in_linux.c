@@ -3,8 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,9 +12,9 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
-#include "base/thread.h"
 #include "base/util.h"
 #include "lib/lane_page.h"
+#include "watch/intake/closers.h"
 #include "watch/intake/cmsg.h"
 #include "watch/intake/credentials.h"
 #include "watch/intake/lane_memory.h"
@@ -29,8 +27,7 @@ enum {
 	EVENTS = LANE_SOURCE_NEWS / 2,  /* each may bring one piece of news, */
 	ACCEPTS = LANE_SOURCE_NEWS / 2, /* and so may each new connection */
 	HELLO_BYTES = sizeof(LANE_HELLO) - 1,
-	NO_PLACE = -1,
-	CLOSERS = 8
+	NO_PLACE = -1
 };
 
 #define LISTENER UINT64_MAX /* among the tokens of places */
@@ -63,77 +60,6 @@ static void
 refuse(struct lane_in *in, enum stats_lane why)
 {
 	in->stats->lane_refused[why]++;
-}
-
-/*
- * Closing a descriptor of a file system in user space waits for who serves it,
- * and who sent it may serve it. So what is not memory is closed by a thread,
- * which may wait for ever. While CLOSERS of them do, no more is taken: what is
- * not taken the kernel drops without asking anybody.
- */
-struct closers {
-	_Atomic int fds[CLOSERS]; /* each is a thread's; -1: none is there */
-};
-
-static struct closers *
-closers_new(void)
-{
-	struct closers *c = malloc(sizeof(*c));
-
-	for (int i = 0; c != NULL && i < CLOSERS; i++)
-		atomic_init(&c->fds[i], -1);
-	return c;
-}
-
-static _Atomic int *
-free_closer(struct closers *c)
-{
-	for (int i = 0; i < CLOSERS; i++)
-		if (atomic_load(&c->fds[i]) == -1)
-			return &c->fds[i];
-	return NULL;
-}
-
-/* What a thread still uses stays until the program has ended. */
-static void
-closers_free(struct closers *c)
-{
-	for (int i = 0; c != NULL && i < CLOSERS; i++)
-		if (atomic_load(&c->fds[i]) != -1)
-			return;
-	free(c);
-}
-
-static void *
-close_and_end(void *ctx)
-{
-	_Atomic int *fd = ctx;
-
-	(void)close(atomic_load(fd));
-	atomic_store(fd, -1);
-	return NULL;
-}
-
-/* Close what came from outside, which may be -1. */
-static void
-close_foreign(struct lane_in *in, int fd)
-{
-	_Atomic int *closer;
-	pthread_t thread;
-
-	/* Memory has seals, and nobody serves it. */
-	closer = fd < 0 || fcntl(fd, F_GET_SEALS) >= 0
-		     ? NULL
-		     : free_closer(in->closers);
-	if (closer == NULL) {
-		fd_close(&fd);
-		return;
-	}
-	atomic_store(closer, fd);
-	if (thread_start(&thread, close_and_end, closer) < 0)
-		(void)close_and_end(closer);
-	else
-		(void)pthread_detach(thread);
 }
 
 /* The descriptor in the control data of a message, or -1. */
@@ -183,7 +109,7 @@ receive(struct lane_in *in, int fd, char *text, size_t size, int *ret_fd)
 	if (ret_fd != NULL)
 		*ret_fd = descriptor_of(&m);
 	if (ret_fd != NULL && (m.msg_flags & MSG_CTRUNC) != 0) {
-		close_foreign(in, *ret_fd);
+		closers_close(in->closers, *ret_fd);
 		*ret_fd = -1;
 	}
 	return n;
@@ -245,7 +171,7 @@ hear_stranger(struct lane_in *in, uint32_t place, struct lane_news *ret)
 	ssize_t n;
 	bool good;
 
-	if (free_closer(in->closers) == NULL) {
+	if (closers_are_busy(in->closers)) {
 		drop_stranger(in, place, STATS_LANE_MEMORY);
 		return false;
 	}
@@ -256,7 +182,7 @@ hear_stranger(struct lane_in *in, uint32_t place, struct lane_news *ret)
 	good = n == HELLO_BYTES && memcmp(text, LANE_HELLO, HELLO_BYTES) == 0 &&
 	       fd >= 0 && lane_memory_map(&p->memory, fd) &&
 	       name_peer(p->fd, ret);
-	close_foreign(in, fd);
+	closers_close(in->closers, fd);
 	if (!good) {
 		drop_stranger(in, place, STATS_LANE_MEMORY);
 		return false;
