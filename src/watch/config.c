@@ -293,6 +293,8 @@ on_agent(cfg_t *cfg, cfg_opt_t *opt)
 		return fail(cfg, title,
 		    "a lane has no grace_ms: it owes nothing before its first "
 		    "beat");
+	if (rule.lane != NULL && strlen(rule.lane) >= RULES_NAME_BYTES)
+		return fail(cfg, title, "the name of a lane has 1 to 31 bytes");
 	rule.name = keep(title);
 	if (rule.name == NULL)
 		return fail(cfg, "", "too much text in this file");

@@ -99,7 +99,8 @@ stall(struct lanes *l, uint32_t slot, enum stall_reason why, uint64_t due_ns,
 	ev.why.stall = why;
 	ev.due_ns = due_ns;
 	wait_ns = why == STALL_GONE ? LANES_KEPT_MS * NS_PER_MS
-				    : view.terms->threshold_ns;
+				    : u64_max(view.terms->threshold_ns,
+					  LANES_STALL_MS_MIN * NS_PER_MS);
 	lanetable_stall(l->table, slot, u64_add_sat(now_ns, wait_ns));
 	l->stats->lane_stalls[why]++;
 	berth_emit(l, &ev);

@@ -31,6 +31,9 @@
 
 enum {
 	LANES_THRESHOLD_MS_MIN = 10,
+	/* A stall lasts for so long at least, whatever the lane does: what it
+	 * does is told, and nobody may make that go on at any speed. */
+	LANES_STALL_MS_MIN = 1000,
 	/* A stalled lane of a process that has ended stays for this long, for
 	 * whoever acts on it. */
 	LANES_KEPT_MS = 10000

@@ -143,8 +143,10 @@ class Receiver:
 # ---- agents ---------------------------------------------------------------
 
 
-class _AgentProcess:
+class AgentProcess:
     """The inside of an agent: does what the test says, one line each way."""
+
+    script = __file__  # which exec_self() starts
 
     def __init__(self, address, commands_fd, answers_fd):
         self.address = address
@@ -200,7 +202,7 @@ class _AgentProcess:
             [
                 sys.executable,
                 "-S",
-                __file__,
+                self.script,
                 self.address,
                 str(self.commands_fd),
                 str(self.answers_fd),
@@ -210,16 +212,18 @@ class _AgentProcess:
     def run(self):
         self.answer({"pid": os.getpid()})
         for line in self.commands:
-            verb, argument = json.loads(line)
-            if verb == "beat":
-                self.answer(self.beat(argument))
-            elif verb == "raw":
-                self.answer({"error": self.send(bytes.fromhex(argument))})
-            elif verb == "exec":
-                self.exec_self()
-            elif verb == "exit":
-                os._exit(argument)
+            self.obey(*json.loads(line))
         os._exit(0)
+
+    def obey(self, verb, argument):
+        if verb == "beat":
+            self.answer(self.beat(argument))
+        elif verb == "raw":
+            self.answer({"error": self.send(bytes.fromhex(argument))})
+        elif verb == "exec":
+            self.exec_self()
+        elif verb == "exit":
+            os._exit(argument)
 
     def answer(self, value):
         os.write(self.answers_fd, json.dumps(value).encode() + b"\n")
@@ -231,6 +235,8 @@ class Agent:
     Its end is seen by this process as its parent; with reap=False it stays a
     zombie until reap() is called.
     """
+
+    inside = AgentProcess
 
     def __init__(self, address, uid=None, gid=None):
         commands_read, self._commands = os.pipe()
@@ -245,8 +251,7 @@ class Agent:
         os.close(answers_write)
         assert self._answer()["pid"] == self.pid
 
-    @staticmethod
-    def _become_agent(address, commands_fd, answers_fd, uid, gid):
+    def _become_agent(self, address, commands_fd, answers_fd, uid, gid):
         try:
             signal.setitimer(signal.ITIMER_REAL, 0)
             keep = sorted({0, 1, 2, commands_fd, answers_fd})
@@ -258,7 +263,7 @@ class Agent:
             if uid is not None:
                 os.setuid(uid)
             prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            _AgentProcess(address, commands_fd, answers_fd).run()
+            self.inside(address, commands_fd, answers_fd).run()
         finally:
             os._exit(99)
 
@@ -359,6 +364,6 @@ class Agent:
 
 
 if __name__ == "__main__":
-    # The second life of an agent, see _AgentProcess.exec_self().
+    # The second life of an agent, see AgentProcess.exec_self().
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    _AgentProcess(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])).run()
+    AgentProcess(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])).run()

@@ -11,24 +11,28 @@ import pytest
 import yaml
 
 import prometheus
+from lanes import LaneAgent
 from prometheus import Prometheus, alerts, rules, selectors
-from support import ROOT, Agent, Observer, short_folder, wait_for
+from support import ROOT, Observer, short_folder, wait_for
 from units import needs, run
 from watching import METRICS, held, wait_metric
 
 DOCUMENTS = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
 
 # What the scrape itself adds; and who a process is.
-FREE_LABELS = {"job", "instance", "pid", "name", "source"}
+FREE_LABELS = {"job", "instance", "pid", "name", "source", "lane"}
 
 @pytest.fixture(scope="module")
 def scraped():
-    """A scrape of an observer that has seen an agent stall."""
+    """A scrape of an observer that has seen an agent stall, and a lane."""
     with short_folder() as folder, Observer(
         folder, *METRICS, threshold_ms=50
-    ) as watch, Agent(watch.socket_path) as agent:
+    ) as watch, LaneAgent(watch.socket_path) as agent:
         agent.beat()
+        agent.open("w", threshold_ms=50)
+        agent.beat_lanes("w")
         wait_metric(watch, "varta_stalls_all_total", 1, reason="silent")
+        wait_metric(watch, "varta_lane_stalls_all_total", 1, reason="silent")
         yield watch.get().body.decode()
 
 
@@ -213,6 +217,12 @@ def test_a_real_prometheus_tells_of_real_faults(folder, observer, agent):
         assert alert["labels"]["outcome"] == "reaped_nonzero"
         hangs.kill()
         server.wait_firing("VartaAgentExited")
+        with LaneAgent(watch.socket_path) as one:
+            one.open("stuck", threshold_ms=100)
+            one.beat_lanes("stuck")
+            [alert] = server.wait_firing("VartaLaneStalled")
+        told = alert["annotations"]["description"]
+        assert told == f"Silent now: pid {one.pid} lane stuck."
 
         assert server.rule_faults() == []
 

@@ -17,6 +17,7 @@ NUMBERS = {
     "tracker-capacity": (1, 1048576),
     "lanes-max": (0, 65536),
     "eviction-scan-window": (1, 4096),
+    "lanes-max": (0, 65536),
     "max-beat-rate": (0, U32),
     "global-beat-rate": (0, U32),
     "global-beat-burst": (0, U32),

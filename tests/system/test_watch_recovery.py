@@ -60,6 +60,7 @@ def test_the_environment_is_ours_alone(observer, agent, reporter):
         "PATH": "/usr/bin:/bin",
         "VARTA_AGENT_PID": str(one.pid),
         "VARTA_AGENT_NAME": name,
+        "VARTA_LANE": "",
         "VARTA_REASON": "silent",
         "VARTA_LANE": "",
     }

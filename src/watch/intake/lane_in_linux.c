@@ -14,6 +14,7 @@
 #include "base/fd.h"
 #include "base/util.h"
 #include "lib/lane_page.h"
+#include "watch/intake/closers.h"
 #include "watch/intake/cmsg.h"
 #include "watch/intake/credentials.h"
 #include "watch/intake/lane_memory.h"
@@ -52,6 +53,7 @@ struct lane_in {
 	uint32_t free;
 	uint32_t strangers[LANE_IN_STRANGERS]; /* oldest first */
 	uint32_t n_strangers;
+	struct closers *closers;
 };
 
 static void
@@ -60,55 +62,40 @@ refuse(struct lane_in *in, enum stats_lane why)
 	in->stats->lane_refused[why]++;
 }
 
-/* Descriptors that came with a message; the first one is kept in *ret_fd where
- * it is the only one. */
-static void
-take_descriptors(struct lane_in *in, const struct msghdr *m, int *ret_fd)
+/* The descriptor in the control data of a message, or -1. */
+static int
+descriptor_of(const struct msghdr *m)
 {
 	struct cmsg_record record;
 	struct cmsg_walk w;
-	size_t n = 0;
-	int fd;
+	int fd = -1;
 
 	cmsg_walk_init(&w, m->msg_control, m->msg_controllen);
-	while (cmsg_walk_next(&w, &record)) {
-		if (!credentials_is_descriptors(&record))
-			continue;
-		for (size_t at = 0; at + sizeof(fd) <= record.len;
-		     at += sizeof(fd)) {
-			memcpy(&fd, record.data + at, sizeof(fd));
-			if (n++ == 0 && ret_fd != NULL) {
-				*ret_fd = fd;
-				continue;
-			}
-			in->stats->injected_descriptors++;
-			fd_close(&fd);
-		}
-	}
-	if (n > 1 && ret_fd != NULL) {
-		in->stats->injected_descriptors++;
-		fd_close(ret_fd);
-	}
+	while (cmsg_walk_next(&w, &record))
+		if (credentials_is_descriptors(&record) &&
+		    record.len >= sizeof(fd))
+			memcpy(&fd, record.data, sizeof(fd));
+	return fd;
 }
 
 /*
  * One message. Its length (more than size when it was longer), 0 at the end of
- * the connection, or -errno. *ret_fd is the one descriptor that came with it,
- * or -1.
+ * the connection, or -errno. *ret_fd is the first descriptor that came with
+ * it, or -1; with NULL none is taken. What was not taken is counted.
  */
 static ssize_t
 receive(struct lane_in *in, int fd, char *text, size_t size, int *ret_fd)
 {
 	union {
-		char bytes[CREDENTIALS_CONTROL_BYTES];
+		char bytes[CMSG_LEN(sizeof(int))]; /* no room for a second */
 		struct cmsghdr align;
 	} control;
 	struct iovec iov = { .iov_base = text, .iov_len = size };
 	struct msghdr m = {
 		.msg_iov = &iov,
 		.msg_iovlen = 1,
-		.msg_control = control.bytes,
-		.msg_controllen = sizeof(control.bytes),
+		.msg_control = ret_fd != NULL ? control.bytes : NULL,
+		.msg_controllen = ret_fd != NULL ? CMSG_LEN(sizeof(int)) : 0,
 	};
 	ssize_t n;
 
@@ -118,8 +105,13 @@ receive(struct lane_in *in, int fd, char *text, size_t size, int *ret_fd)
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
-	*ret_fd = -1;
-	take_descriptors(in, &m, ret_fd);
+	in->stats->injected_descriptors += (m.msg_flags & MSG_CTRUNC) != 0;
+	if (ret_fd != NULL)
+		*ret_fd = descriptor_of(&m);
+	if (ret_fd != NULL && (m.msg_flags & MSG_CTRUNC) != 0) {
+		closers_close(in->closers, *ret_fd);
+		*ret_fd = -1;
+	}
 	return n;
 }
 
@@ -176,16 +168,21 @@ hear_stranger(struct lane_in *in, uint32_t place, struct lane_news *ret)
 	struct place *p = &in->places[place];
 	char text[HELLO_BYTES + 1];
 	int fd = -1;
-	ssize_t n = receive(in, p->fd, text, sizeof(text), &fd);
+	ssize_t n;
 	bool good;
 
+	if (closers_are_busy(in->closers)) {
+		drop_stranger(in, place, STATS_LANE_MEMORY);
+		return false;
+	}
+	n = receive(in, p->fd, text, sizeof(text), &fd);
 	if (n == -EAGAIN)
 		return false;
 	*ret = (struct lane_news){ .kind = LANE_ATTACHED, .place = place };
 	good = n == HELLO_BYTES && memcmp(text, LANE_HELLO, HELLO_BYTES) == 0 &&
 	       fd >= 0 && lane_memory_map(&p->memory, fd) &&
 	       name_peer(p->fd, ret);
-	fd_close(&fd);
+	closers_close(in->closers, fd);
 	if (!good) {
 		drop_stranger(in, place, STATS_LANE_MEMORY);
 		return false;
@@ -202,15 +199,11 @@ hear_attached(struct lane_in *in, uint32_t place, struct lane_news *ret)
 	struct place *p = &in->places[place];
 	ssize_t n = 0;
 	char text[1];
-	int i, fd;
+	int i;
 
 	*ret = (struct lane_news){ .kind = LANE_CHANGED, .place = place };
 	for (i = 0; i < LANE_IN_MESSAGES; i++) {
-		fd = -1;
-		n = receive(in, p->fd, text, sizeof(text), &fd);
-		if (fd >= 0)
-			in->stats->injected_descriptors++;
-		fd_close(&fd);
+		n = receive(in, p->fd, text, sizeof(text), NULL);
 		if (n <= 0)
 			break;
 	}
@@ -228,6 +221,8 @@ make_place(struct lane_in *in, int fd)
 	struct epoll_event event = { .events = EPOLLIN };
 	uint32_t place;
 
+	/* The oldest that has said nothing makes room, so that such keep
+	 * nobody out. */
 	if (in->n_strangers == LANE_IN_STRANGERS ||
 	    (in->free == UINT32_MAX && in->n_strangers > 0))
 		drop_stranger(in, in->strangers[0], STATS_LANE_MEMORY);
@@ -411,6 +406,7 @@ close_all(struct lane_in *in)
 	fd_close(&in->spare_fd);
 	fd_close(&in->epoll_fd);
 	fd_close(&in->fd);
+	closers_free(in->closers);
 	free(in->places);
 	free(in);
 }
@@ -431,7 +427,8 @@ lane_in_open(const struct lane_in_options *options, struct stats *stats,
 	in->coarse_step_ns = clock_coarse_step_ns();
 	in->n_places = options->places;
 	in->places = calloc(options->places, sizeof(in->places[0]));
-	if (in->places == NULL) {
+	in->closers = closers_new();
+	if (in->places == NULL || in->closers == NULL) {
 		r = unix_path_refuse(
 		    fault, options->path, -ENOMEM, "out of memory");
 		goto fail;
