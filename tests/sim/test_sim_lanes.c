@@ -100,7 +100,7 @@ an_idle_lane_that_begins_and_hangs_is_found_at_its_deadline(void **state)
 	for (uint64_t i = 0; i < 60; i++) {
 		uint64_t beat_ns;
 
-		sim_run(w.s, MS(500) + i * MS(7) + i * 1234);
+		sim_run(w.s, MS(1500) + i * MS(7) + i * 1234);
 		beat_ns = last_beat(&w, lane);
 		sim_run(w.s, MS(101));
 		assert_int_equal(sim_lane_count(w.s, EVENT_STALL, NULL), i + 1);
@@ -121,7 +121,7 @@ a_coarse_clock_makes_no_lane_stall_early(void **state)
 	for (uint64_t i = 0; i < 60; i++) {
 		uint64_t beat_ns;
 
-		sim_run(w.s, MS(150) + i * 333333);
+		sim_run(w.s, MS(1150) + i * 333333);
 		beat_ns = last_beat(&w, lane);
 		sim_run(w.s, MS(56));
 		assert_int_equal(sim_lane_count(w.s, EVENT_STALL, NULL), i + 1);

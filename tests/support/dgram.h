@@ -85,6 +85,21 @@ dgram_send(int fd, const void *bytes, size_t n, int attach, size_t copies)
 	return sendmsg(fd, &m, MSG_NOSIGNAL);
 }
 
+/* Whether the kernel refuses descriptors for this socket at their sender (Linux
+ * 6.16), as was asked for; they are let through from now on. */
+static inline bool
+dgram_let_descriptors_in(int fd)
+{
+	int refused = 1, on = 1;
+	socklen_t len = sizeof(refused);
+
+	if (getsockopt(fd, SOL_SOCKET, 83 /* SO_PASSRIGHTS */, &refused, &len) <
+	    0)
+		return false;
+	assert(setsockopt(fd, SOL_SOCKET, 83, &on, sizeof(on)) == 0);
+	return refused == 0;
+}
+
 /* A socket without an address, connected to path; -1 and errno on failure. */
 static inline int
 dgram_connect(const char *path)

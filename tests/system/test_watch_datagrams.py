@@ -172,6 +172,35 @@ def test_a_beat_in_the_name_of_another_process_is_a_mismatch(watch, agent):
     assert metrics.value("varta_frame_auth_failures_total") == 1
 
 
+def kernel_refuses_descriptors():
+    """At their sender, for whoever asks for it: from Linux 6.16 on."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.getsockopt(socket.SOL_SOCKET, 83)  # SO_PASSRIGHTS
+        except OSError:
+            return False
+    return True
+
+
+REFUSED = pytest.mark.skipif(
+    not kernel_refuses_descriptors(), reason="this kernel lets descriptors in"
+)
+LET_IN = pytest.mark.skipif(
+    kernel_refuses_descriptors(), reason="this kernel refuses descriptors"
+)
+
+
+@REFUSED
+def test_descriptors_are_refused_at_their_sender(watch):
+    with connected(watch.socket_path) as sock, open(os.devnull) as gift:
+        with pytest.raises(PermissionError):
+            socket.send_fds(sock, [own_frame(nonce=1)], [gift.fileno()])
+        sock.send(own_frame(nonce=1))
+        watch.wait_event("beat")
+    assert watch.metrics().value("varta_injected_descriptors_total") == 0
+
+
+@LET_IN
 def test_descriptors_sent_along_are_closed(watch):
     with connected(watch.socket_path) as sock:
         sock.send(own_frame(nonce=1))
@@ -187,6 +216,7 @@ def test_descriptors_sent_along_are_closed(watch):
         assert os.devnull not in set(descriptors(watch.pid).values()) - before
 
 
+@LET_IN
 def test_more_descriptors_than_there_is_room_for_leave_none_behind(watch):
     with connected(watch.socket_path) as sock:
         sock.send(own_frame(nonce=1))

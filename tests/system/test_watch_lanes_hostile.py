@@ -226,20 +226,29 @@ def test_one_descriptor_is_taken_and_no_other_number(watch, memory, n):
     assert memory_of(watch.pid) == 0
 
 
-def test_descriptors_in_every_message_are_closed_and_counted(
+def sent_along(sock, fd):
+    """Whether the kernel takes a descriptor along with a bell, which it refuses
+    from Linux 6.16 on."""
+    try:
+        socket.send_fds(sock, [BELL], [fd])
+    except PermissionError:
+        return False
+    return True
+
+
+def test_descriptors_in_every_message_are_not_taken_and_counted(
     watch, memory, attach, lane_agent
 ):
     made = memory()
     sock = attach(watch, made)
     wait_metric(watch, "varta_lane_attaches_total", 1)
     before = len(descriptors(watch.pid))
-    for _ in range(200):
-        socket.send_fds(sock, [BELL], [made.fd])
+    sent = sum(sent_along(sock, made.fd) for _ in range(200))
     made.open(0, b"w", HOUR_MS)
     sock.send(BELL)
     wait_lane(watch, "w", "join")
     metrics = watch.metrics()
-    assert metrics.value("varta_injected_descriptors_total") == 200
+    assert metrics.value("varta_injected_descriptors_total") == sent
     wait_descriptors(watch, before)
     assert memory_of(watch.pid) == 1
     still_watches(watch, lane_agent)
@@ -675,9 +684,10 @@ def test_an_observer_without_descriptors_refuses_and_goes_on(
         one.beat_lanes("x")
         wait_lane(watch, "x", "stall", pid=one.pid)
     wait_descriptors(watch, before)
-    # Those whose descriptor did not fit have handed nothing over.
+    # Some find no room; some do, and their memory does not: which of the two is
+    # a matter of who is quicker.
     counted = [refused(watch.metrics(), why) for why in ("room", "memory")]
-    assert counted[0] > 0 and sum(counted) >= 100
+    assert sum(counted) >= 100
     still_watches(watch, lane_agent)
 
 

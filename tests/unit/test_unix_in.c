@@ -307,6 +307,34 @@ datagrams_of_31_33_34_and_40_bytes_are_counted_only(void **state)
 }
 
 static void
+descriptors_are_refused_at_their_sender_where_the_kernel_can(void **state)
+{
+	static struct intake_batch got;
+	struct unixroom *room = *state;
+	struct stats stats = { 0 };
+	uint8_t frame[INTAKE_FRAME_BYTES];
+	int fd, probe;
+
+	assert_int_equal(unixroom_open(room), 0);
+	probe = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (getsockopt(probe, SOL_SOCKET, 83 /* SO_PASSRIGHTS */, &(int){ 0 },
+		&(socklen_t){ sizeof(int) }) < 0) {
+		(void)close(probe);
+		skip();
+	}
+	fd = dgram_connect(room->path);
+	dgram_frame((uint32_t)getpid(), 1, frame);
+	assert_int_equal(dgram_send(fd, frame, sizeof(frame), fd, 1), -1);
+	assert_int_equal(errno, EPERM);
+	assert_int_equal(dgram_send(fd, frame, sizeof(frame), fd, 0), 32);
+	take_all(room->u, &stats, &got);
+	assert_int_equal(got.n_beats, 1);
+	assert_int_equal(stats.injected_descriptors, 0);
+	(void)close(probe);
+	(void)close(fd);
+}
+
+static void
 a_frame_with_descriptors_is_a_beat_and_they_are_closed(void **state)
 {
 	static struct intake_batch got;
@@ -316,6 +344,7 @@ a_frame_with_descriptors_is_a_beat_and_they_are_closed(void **state)
 	int fd, before;
 
 	assert_int_equal(unixroom_open(room), 0);
+	(void)dgram_let_descriptors_in(unix_in_fd(room->u));
 	fd = dgram_connect(room->path);
 	dgram_frame((uint32_t)getpid(), 1, frame);
 	before = dgram_count_fds();
@@ -422,6 +451,8 @@ main(void)
 		CASE(a_process_with_other_threads_is_refused),
 		CASE(frames_of_our_own_arrive_as_attested_beats),
 		CASE(datagrams_of_31_33_34_and_40_bytes_are_counted_only),
+		CASE(
+		    descriptors_are_refused_at_their_sender_where_the_kernel_can),
 		CASE(a_frame_with_descriptors_is_a_beat_and_they_are_closed),
 		CASE(another_users_frames_are_refused),
 		CASE(a_group_that_is_allowed_may_beat),

@@ -27,6 +27,13 @@ bool credentials_attested(void);
 int credentials_enable(int fd);
 
 /*
+ * From now on the kernel takes no descriptors along to fd: who sends any has an
+ * error (Linux 6.16). Elsewhere they come in, and have to be closed, for which
+ * one of a file system in user space can make us wait.
+ */
+void credentials_refuse_descriptors(int fd);
+
+/*
  * The case of nearly every datagram: control data that is exactly one record
  * naming the sender (or, where nobody is named, none at all). Fills in pid,
  * uid, gid and DATAGRAM_HAS_CREDENTIALS.

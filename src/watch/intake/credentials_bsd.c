@@ -66,6 +66,12 @@ credentials_enable(int fd)
 
 /* The length of a record goes with the number of the sender's groups: there
  * is no one layout to look for, and the walk finds it at once. */
+void
+credentials_refuse_descriptors(int fd)
+{
+	(void)fd;
+}
+
 bool
 credentials_take_plain(const uint8_t *control, size_t n, struct datagram *ret)
 {

@@ -9,6 +9,9 @@
 #ifndef SCM_PIDFD
 #define SCM_PIDFD 4
 #endif
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83 /* Linux 6.16 */
+#endif
 
 bool
 credentials_attested(void)
@@ -24,6 +27,14 @@ credentials_enable(int fd)
 	if (setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
 		return -errno;
 	return 0;
+}
+
+void
+credentials_refuse_descriptors(int fd)
+{
+	const int off = 0;
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &off, sizeof(off));
 }
 
 static void

@@ -20,6 +20,12 @@ credentials_enable(int fd)
 	return 0;
 }
 
+void
+credentials_refuse_descriptors(int fd)
+{
+	(void)fd;
+}
+
 bool
 credentials_take_plain(const uint8_t *control, size_t n, struct datagram *ret)
 {

@@ -189,6 +189,7 @@ hear_stranger(struct lane_in *in, uint32_t place, struct lane_news *ret)
 	}
 	forget_stranger(in, place);
 	p->state = PLACE_ATTACHED;
+	credentials_refuse_descriptors(p->fd);
 	return true;
 }
 

@@ -82,6 +82,7 @@ open_socket(const char *path, int *ret_fd, struct unix_in_fault *fault)
 		return unix_path_refuse(fault->text, path, r,
 		    "cannot have senders named: %s", strerror(-r));
 	}
+	credentials_refuse_descriptors(fd);
 	*ret_fd = fd;
 	return 0;
 }
