@@ -299,6 +299,7 @@ reload(void *ctx)
 
 	sdnotify_send_reloading(
 	    &w->notify, clock_now_ns(CLOCK_SOURCE_MONOTONIC));
+	tell_follow(w->tell, loop_now_ns(&w->clock));
 	r = setup_new(w->argc, w->argv, &next, &fault);
 	if (r == 0)
 		r = setup_read(next, &fault);

@@ -2,6 +2,7 @@
 hang."""
 
 import os
+import signal
 
 import pytest
 
@@ -132,3 +133,18 @@ def test_the_end_waits_for_the_event_file_as_long_as_it_may(
     assert watch.stop() == 0
     assert "event file's disk does not answer" in watch.log()
     assert len(watch.events("beat", one.pid)) == 1
+
+
+def test_a_file_that_was_moved_away_is_begun_anew_on_sighup(observer, agent):
+    watch = observer(threshold_ms=HOUR_MS)
+    one = agent(watch.socket_path)
+    one.beat()
+    watch.wait_event("beat", one.pid)
+    moved = watch.events_path.with_name("events of yesterday")
+    watch.events_path.rename(moved)
+    watch.process.send_signal(signal.SIGHUP)
+    wait_for(watch.events_path.exists)
+    one.beat()
+    [row] = watch.wait_event("beat", one.pid)
+    assert row.nonce == "2"
+    assert "\tbeat\t" in moved.read_text()

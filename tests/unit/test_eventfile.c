@@ -313,6 +313,45 @@ five_generations_are_kept(void **state)
 }
 
 static void
+a_file_that_was_moved_away_is_followed_by_a_new_one(void **state)
+{
+	open_file(*state, 0, 0);
+	add("one\n");
+	/* Nothing to do: it is where it was. */
+	eventfile_follow(file, 0);
+	assert_int_equal(rename(path, generation(1)), 0);
+	add("two\n");
+	eventfile_flush(file, 0);
+	assert_holds(generation(1), "one\ntwo\n");
+	add("three\n");
+	eventfile_follow(file, 0);
+	assert_holds(generation(1), "one\ntwo\nthree\n");
+	add("four\n");
+	/* Or removed. */
+	eventfile_flush(file, 0);
+	assert_holds(path, "four\n");
+	assert_int_equal(unlink(path), 0);
+	eventfile_follow(file, 0);
+	add("five\n");
+	close_file();
+	assert_holds(path, "five\n");
+	assert_int_equal(stats.export_errors, 0);
+}
+
+static void
+the_old_file_is_used_on_where_no_new_one_can_be_made(void **state)
+{
+	open_file(*state, 0, 0);
+	assert_int_equal(rename(path, generation(1)), 0);
+	assert_int_equal(symlink("/dev/null", path), 0);
+	eventfile_follow(file, 0);
+	assert_int_equal(stats.export_errors, 1);
+	add("one\n");
+	close_file();
+	assert_holds(generation(1), "one\n");
+}
+
+static void
 a_failed_rotation_is_tried_again_in_the_next_pass(void **state)
 {
 	open_file(*state, 4, 0);
@@ -412,6 +451,8 @@ main(void)
 		TEST(the_row_that_reaches_the_limit_rotates),
 		TEST(what_is_there_already_counts_towards_the_limit),
 		TEST(five_generations_are_kept),
+		TEST(a_file_that_was_moved_away_is_followed_by_a_new_one),
+		TEST(the_old_file_is_used_on_where_no_new_one_can_be_made),
 		TEST(a_failed_rotation_is_tried_again_in_the_next_pass),
 		TEST(
 		    after_a_rotation_the_new_file_is_tried_again_until_it_is_there),

@@ -207,6 +207,24 @@ the_last_rows_of_a_file_that_was_rotated_away_are_synced(void **state)
 }
 
 static void
+the_last_rows_of_a_file_that_was_moved_away_are_synced(void **state)
+{
+	char moved[256];
+
+	open_file(*state, 0, 3);
+	add("one\n");
+	eventfile_flush(file, 0);
+	(void)snprintf(moved, sizeof(moved), "%s.1", path);
+	assert_int_equal(rename(path, moved), 0);
+	eventfile_follow(file, 0);
+	add("two\n");
+	close_file();
+	assert_true(n_syncs_of(stat_of(1)) >= 1);
+	assert_true(n_syncs_of(stat_of(0)) >= 1);
+	assert_int_equal(n_folder_syncs(), 1);
+}
+
+static void
 a_disk_that_hangs_puts_rotations_off_and_loses_nothing(void **state)
 {
 	unsigned i, n_waiting = SYNCER_WAITING / 2;
@@ -304,6 +322,7 @@ main(void)
 		TEST(without_the_option_nothing_is_synced),
 		TEST(the_caller_goes_on_while_the_disk_hangs),
 		TEST(the_last_rows_of_a_file_that_was_rotated_away_are_synced),
+		TEST(the_last_rows_of_a_file_that_was_moved_away_are_synced),
 		TEST(a_disk_that_hangs_puts_rotations_off_and_loses_nothing),
 		TEST(a_failed_sync_is_told_in_the_next_pass_and_not_repeated),
 		TEST(the_end_waits_no_longer_than_it_may),

@@ -244,6 +244,19 @@ rotate_if_due(struct eventfile *f, uint64_t now_ns)
 	(void)reopen(f, now_ns);
 }
 
+/* Whether another program has put the file in use elsewhere. */
+static bool
+was_moved(const struct eventfile *f)
+{
+	struct stat ours, there;
+
+	if (fstat(f->fd, &ours) < 0)
+		return false;
+	if (lstat(f->path, &there) < 0)
+		return errno == ENOENT;
+	return ours.st_dev != there.st_dev || ours.st_ino != there.st_ino;
+}
+
 static void
 write_out(struct eventfile *f, uint64_t now_ns)
 {
@@ -286,6 +299,26 @@ eventfile_flush(struct eventfile *f, uint64_t now_ns)
 	f->rotation_put_off = false;
 	write_out(f, now_ns);
 	tell_failed_syncs(f, now_ns);
+}
+
+void
+eventfile_follow(struct eventfile *f, uint64_t now_ns)
+{
+	int moved_fd;
+
+	write_out(f, now_ns);
+	/* A row that was begun is ended where it began. */
+	if (f->fd < 0 || f->used > 0 || !was_moved(f) ||
+	    (f->syncer != NULL && !syncer_has_room(f->syncer, 2)))
+		return;
+	moved_fd = f->fd;
+	if (!reopen(f, now_ns))
+		return;
+	if (f->syncer != NULL)
+		syncer_hand_over(f->syncer, moved_fd);
+	else
+		fd_close(&moved_fd);
+	f->n_unsynced = 0;
 }
 
 /* Rows that begin in the buffer; the first one may have begun in the file. */

@@ -61,4 +61,8 @@ void eventfile_add(
 /* Write out what is buffered. */
 void eventfile_flush(struct eventfile *f, uint64_t now_ns);
 
+/* Where another program has moved the file away or removed it, go on in a new
+ * one. When none can be made, that is logged, and the old one is used on. */
+void eventfile_follow(struct eventfile *f, uint64_t now_ns);
+
 #endif

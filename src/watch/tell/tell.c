@@ -144,6 +144,13 @@ tell_recovery(struct tell *t, const struct recovery_record *record)
 }
 
 void
+tell_follow(struct tell *t, uint64_t now_ns)
+{
+	if (t->file != NULL)
+		eventfile_follow(t->file, now_ns);
+}
+
+void
 tell_flush(struct tell *t, uint64_t now_ns)
 {
 	t->last_ns = now_ns;

@@ -55,6 +55,9 @@ bool tell_wants_beats(const struct tell *t);
 void tell_event(struct tell *t, const struct event *ev);
 void tell_recovery(struct tell *t, const struct recovery_record *record);
 
+/* The event file may have been moved away: see eventfile_follow(). */
+void tell_follow(struct tell *t, uint64_t now_ns);
+
 /* Write out what is buffered; at the end of each pass. */
 void tell_flush(struct tell *t, uint64_t now_ns);
 
