@@ -195,7 +195,12 @@ attach(struct lanes *l, const struct lane_news *news, uint64_t now_ns)
 		return;
 	}
 	give_up_former(l, &agent, now_ns);
-	*b = (struct berth){ .agent = agent, .pid = news->pid };
+	*b = (struct berth){
+		.agent = agent,
+		.pid = news->pid,
+		.uid = news->uid,
+		.gid = news->gid,
+	};
 	berth_enter(l, news->place, BERTH_ATTACHED, now_ns);
 	if (l->places <= news->place)
 		l->places = news->place + 1;
@@ -218,6 +223,20 @@ berth_news(struct lanes *l, const struct lane_news *news, uint64_t now_ns)
 	berth_ask_search(l, news->place);
 	if (news->kind == LANE_DETACHED)
 		berth_enter(l, news->place, BERTH_DETACHED, now_ns);
+}
+
+void
+berth_check_users(struct lanes *l, uint64_t now_ns)
+{
+	for (uint32_t i = 0; i < l->places; i++) {
+		const struct berth *b = &l->berths[i];
+
+		if (b->phase == BERTH_FREE ||
+		    intake_may_beat(&l->options.policy, b->uid, b->gid))
+			continue;
+		l->stats->lane_refused[STATS_LANE_USER]++;
+		berth_give_up(l, i, now_ns);
+	}
 }
 
 /* ---- searching ---- */

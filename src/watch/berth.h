@@ -39,6 +39,8 @@ struct berth {
 	struct lives_hold agent;
 	uint64_t since_ns; /* detached or ended */
 	uint32_t pid;
+	uint32_t uid; /* of the process when it attached */
+	uint32_t gid;
 	uint32_t search_at; /* the record where the search goes on */
 	uint32_t to_search; /* so many from there, round; clamped to those there
 			       are */
@@ -84,6 +86,9 @@ void berth_lane_remove(struct lanes *l, uint32_t slot);
 
 /* So are all of its lanes, and the berth is free. */
 void berth_give_up(struct lanes *l, uint32_t place, uint64_t now_ns);
+
+/* Give up those whose users may not beat any more. */
+void berth_check_users(struct lanes *l, uint64_t now_ns);
 
 /* What a lane is held to, by the rules of now. */
 struct lane_terms berth_terms(

@@ -388,9 +388,11 @@ lanes_next_ns(struct lanes *l, uint64_t now_ns, uint64_t ahead_ns)
 /* ---- what others ask and say ---- */
 
 void
-lanes_set_policy(struct lanes *l, const struct intake_policy *policy)
+lanes_set_policy(
+    struct lanes *l, const struct intake_policy *policy, uint64_t now_ns)
 {
 	l->options.policy = *policy;
+	berth_check_users(l, now_ns);
 }
 
 /* By the rules of now. */

@@ -75,9 +75,11 @@ bool lanes_judge(
  * at first, so that no wake-up is spent on those that have beaten. */
 uint64_t lanes_next_ns(struct lanes *l, uint64_t now_ns, uint64_t ahead_ns);
 
-/* From now on these may attach; from now on these rules hold. Nobody is judged
- * by a new threshold before that has passed once. */
-void lanes_set_policy(struct lanes *l, const struct intake_policy *policy);
+/* From now on these may attach, and lanes of others are let go of; from now on
+ * these rules hold. Nobody is judged by a new threshold before that has passed
+ * once. */
+void lanes_set_policy(
+    struct lanes *l, const struct intake_policy *policy, uint64_t now_ns);
 void lanes_set_rules(
     struct lanes *l, const struct rules *rules, uint64_t now_ns);
 

@@ -362,7 +362,7 @@ observer_set_policy(struct observer *o, const struct intake_policy *policy)
 	o->local.intake.policy = *policy;
 	o->network.intake.policy = *policy;
 	if (o->lanes != NULL)
-		lanes_set_policy(o->lanes, policy);
+		lanes_set_policy(o->lanes, policy, clock_now(o));
 }
 
 void

@@ -46,6 +46,28 @@ who_may_attach_can_change(void **state)
 }
 
 static void
+lanes_of_a_user_who_may_not_attach_any_more_leave(void **state)
+{
+	struct world w = world();
+	struct world other = w;
+
+	(void)state;
+	(void)busy_lane(&w, "ours", 100);
+	sim_allow_uid(w.s, 4242);
+	other.memory = sim_attach_as(w.s, sim_spawn(w.s, 0), 4242);
+	(void)busy_lane(&other, "theirs", 100);
+	/* In place of the other one. */
+	sim_allow_uid(w.s, 4343);
+	sim_run(w.s, SECONDS(1));
+	assert_int_equal(sim_lane_count(w.s, EVENT_LEAVE, "theirs"), 1);
+	assert_int_equal(sim_lane_count(w.s, EVENT_STALL, NULL), 0);
+	assert_int_equal(sim_lanes_watched(w.s), 1);
+	assert_int_equal(sim_memories(w.s), 1);
+	assert_int_equal(sim_stats(w.s)->lane_refused[STATS_LANE_USER], 1);
+	end_world(&w);
+}
+
+static void
 an_agent_without_a_name_of_the_kernel_is_refused(void **state)
 {
 	struct world w = world();
@@ -340,6 +362,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(
 		    an_agent_of_a_user_who_may_not_beat_is_refused),
+		cmocka_unit_test(
+		    lanes_of_a_user_who_may_not_attach_any_more_leave),
 		cmocka_unit_test(who_may_attach_can_change),
 		cmocka_unit_test(
 		    an_agent_without_a_name_of_the_kernel_is_refused),
