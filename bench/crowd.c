@@ -224,6 +224,7 @@ open_loop(struct world *w)
 		.intake_fd = unix_in_fd(w->unix_in),
 		.network_fd = -1,
 		.process_fd = -1,
+		.lanes_fd = -1,
 		.clock = &w->clock,
 		.end_at_ns = NS_NEVER,
 	};
