@@ -128,6 +128,7 @@ run_until_it_is_over(void)
 			act_child_ended(real.act, real.token, now(NULL));
 		act_pass(real.act, now(NULL));
 	}
+	assert_int_equal(act_next_ns(real.act), NS_NEVER);
 	act_free(real.act);
 }
 

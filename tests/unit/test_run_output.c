@@ -163,6 +163,27 @@ a_child_that_closed_its_output_costs_no_wake_ups(void **state)
 }
 
 static void
+children_that_are_over_cost_no_wake_ups(void **state)
+{
+	(void)state;
+	w->pipes = true;
+	world_start(w);
+	world_stall(w, 1);
+	world_stall(w, 2);
+	/* One closes its output with its end, one while it runs. */
+	fd_close(&w->children[1].writers[0]);
+	fd_close(&w->children[1].writers[1]);
+	world_end(w, 0, EXIT_HOW_CODE, 0);
+	world_pass(w);
+	w->now_ns += 100 * NS_PER_MS;
+	world_pass(w);
+	world_end(w, 1, EXIT_HOW_CODE, 0);
+	world_pass(w);
+	assert_int_equal(act_n_children(w->act), 0);
+	assert_int_equal(act_next_ns(w->act), NS_NEVER);
+}
+
+static void
 a_grandchild_that_keeps_the_pipe_does_not_delay_the_report(void **state)
 {
 	int kept;
@@ -215,6 +236,7 @@ main(void)
 		EACH(a_success_is_counted_and_not_quoted),
 		EACH(output_is_read_while_a_child_runs),
 		EACH(a_child_that_closed_its_output_costs_no_wake_ups),
+		EACH(children_that_are_over_cost_no_wake_ups),
 		EACH(
 		    a_grandchild_that_keeps_the_pipe_does_not_delay_the_report),
 		EACH(many_children_are_read_in_turn),

@@ -76,6 +76,20 @@ run_report(struct run *r, const struct recovery_record *record)
 	r->ports.report(r->ports.ctx, record);
 }
 
+/* What a child has written until now. Returns the number of bytes. */
+static size_t
+read_output(struct run *r, struct child *c, size_t budget)
+{
+	size_t n;
+
+	if (!capture_is_open(&c->output))
+		return 0;
+	n = capture_drain(r->captures, &c->output, budget);
+	if (!capture_is_open(&c->output))
+		r->n_piped--;
+	return n;
+}
+
 /* Everything that a child holds of ours. */
 static void
 release(struct run *r, struct child *c)
@@ -132,7 +146,7 @@ complete(struct run *r, struct child *c, const struct exit_info *exit,
 
 	/* What is in the pipes now is all that is waited for: a grandchild
 	 * that holds them open must not keep this one from being over. */
-	(void)capture_drain(r->captures, &c->output, DRAIN_BYTES_LAST);
+	(void)read_output(r, c, DRAIN_BYTES_LAST);
 	record.stdout_bytes = c->output.bytes[0];
 	record.stderr_bytes = c->output.bytes[1];
 	record.output_truncated = c->output.truncated;
@@ -366,10 +380,8 @@ drain(struct run *r, uint64_t now_ns)
 		if (!capture_is_open(&c->output))
 			continue;
 		looked++;
-		if (capture_drain(r->captures, &c->output, DRAIN_BYTES) > 0)
+		if (read_output(r, c, DRAIN_BYTES) > 0)
 			wait_ns = tend_busy_ns;
-		if (!capture_is_open(&c->output))
-			r->n_piped--;
 	}
 	r->tend_at_ns = u64_add_sat(now_ns, wait_ns);
 }
