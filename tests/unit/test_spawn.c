@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -23,8 +24,11 @@
 
 #include "base/fd.h"
 #include "support/tmpdir.h"
+#include "watch/act/launch.h"
 
-enum { PATIENCE_MS = 20000, ARGS = 8 };
+enum { PATIENCE_MS = 20000, ARGS = 8, MANY = 3000 };
+
+static struct launcher *launcher;
 
 /* Arguments in storage of their own: argv is not const. */
 struct arguments {
@@ -57,7 +61,7 @@ start_with(const char *const words[], const char *path, struct spawned *ret)
 
 	set(&argv, words);
 	set(&envp, path == NULL ? WORDS("A=b") : WORDS("A=b", path));
-	return spawn_real.start(NULL, argv.argv, envp.argv, ret);
+	return spawn_real.start(launcher, argv.argv, envp.argv, ret);
 }
 
 static int
@@ -407,11 +411,11 @@ a_program_that_cannot_run_is_an_error_of_the_start(void **state)
 	assert_int_equal(start_with(WORDS(""), NULL, &s), -ENOENT);
 	memset(longest, 'a', sizeof(longest) - 1);
 	longest[sizeof(longest) - 1] = '\0';
-	assert_int_equal(spawn_real.start(NULL, (char *[]){ longest, NULL },
+	assert_int_equal(spawn_real.start(launcher, (char *[]){ longest, NULL },
 			     (char *[]){ NULL }, &s),
 	    -ENAMETOOLONG);
 	longest[0] = '/';
-	assert_int_equal(spawn_real.start(NULL, (char *[]){ longest, NULL },
+	assert_int_equal(spawn_real.start(launcher, (char *[]){ longest, NULL },
 			     (char *[]){ NULL }, &s),
 	    -ENAMETOOLONG);
 	assert_int_equal(open_descriptors(), before);
@@ -459,6 +463,43 @@ closed_standard_descriptors_do_not_mix_up_the_child(void **state)
 	assert_int_equal(wait_for_end(&s).value, 0);
 }
 
+static void
+each_gets_all_of_its_own_with_many_descriptors_in_use(void **state)
+{
+	struct rlimit limit, raised;
+	int fds[MANY], i;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	raised = limit;
+	raised.rlim_cur = limit.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &raised), 0);
+	for (i = 0; i < MANY; i++) {
+		fds[i] = open("/dev/null", O_RDONLY);
+		assert_true(fds[i] >= 0);
+	}
+	assert_string_equal(output_of("exec ls /proc/self/fd"), "0\n1\n2\n3\n");
+	/* And it took none of ours away. */
+	for (i = 0; i < MANY; i++)
+		assert_int_equal(close(fds[i]), 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+static int
+make_launcher(void **state)
+{
+	(void)state;
+	return launcher_new(&launcher);
+}
+
+static int
+free_launcher(void **state)
+{
+	(void)state;
+	launcher_free(launcher);
+	return 0;
+}
+
 int
 main(void)
 {
@@ -473,6 +514,8 @@ main(void)
 		cmocka_unit_test(stdin_is_empty),
 		cmocka_unit_test(no_other_descriptor_is_passed_on),
 		cmocka_unit_test(
+		    each_gets_all_of_its_own_with_many_descriptors_in_use),
+		cmocka_unit_test(
 		    our_own_descriptors_are_close_on_exec_and_do_not_block),
 		cmocka_unit_test(signals_are_as_in_a_fresh_process),
 		cmocka_unit_test(a_child_leads_a_group_of_its_own),
@@ -486,5 +529,6 @@ main(void)
 		    closed_standard_descriptors_do_not_mix_up_the_child),
 	};
 
-	return cmocka_run_group_tests_name("spawn", tests, NULL, NULL);
+	return cmocka_run_group_tests_name(
+	    "spawn", tests, make_launcher, free_launcher);
 }

@@ -21,10 +21,9 @@
  * with an output of its own. Bytes count up to capture_bytes; the last ones
  * are kept whatever their number, for 256 commands at a time.
  *
- * Nothing is allocated after act_new(), but for what posix_spawn(3) allocates
- * inside the C library. The rules are in ladder.h (pure); what runs is in
- * run.h; the processes in spawn.h, behind a table of functions that a test can
- * replace.
+ * Nothing is allocated after act_new(). The rules are in ladder.h (pure); what
+ * runs is in run.h; the processes in spawn.h, behind a table of functions that
+ * a test can replace; how one comes to be in launch.h.
  */
 #ifndef WATCH_ACT_ACT_H
 #define WATCH_ACT_ACT_H
@@ -120,7 +119,7 @@ struct act;
  * options' strings, and with inherit_env those of the environment, are borrowed
  * for the life of the act. 0, -EINVAL (no capacity, no command, one over the
  * limits of command.h, a bad entry of env), -ENOMEM, or the error of the
- * kernel's random numbers.
+ * kernel's random numbers or of launcher_new().
  */
 int act_new(const struct act_options *options, const struct act_ports *ports,
     struct stats *stats, struct act **ret);

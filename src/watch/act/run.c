@@ -13,6 +13,7 @@
 #include "watch/act/capture.h"
 #include "watch/act/children.h"
 #include "watch/act/ladder.h"
+#include "watch/act/launch.h"
 
 enum {
 	DRAINS_A_PASS = 256,        /* children whose output is read */
@@ -33,6 +34,7 @@ struct run {
 	struct run_options options;
 	struct act_ports ports;
 	const struct spawn_ops *spawn;
+	struct launcher *launcher; /* NULL where others start children */
 	struct stats *stats;
 	struct children *children;
 	struct capture_pool *captures;
@@ -48,20 +50,26 @@ run_new(const struct run_options *options, const struct act_ports *ports,
     struct stats *stats, struct run **ret)
 {
 	struct run *r = calloc(1, sizeof(*r));
+	int error = 0;
 
 	if (r == NULL)
 		return -ENOMEM;
 	r->options = *options;
 	r->ports = *ports;
-	r->spawn = ports->spawn != NULL ? ports->spawn : &spawn_real;
+	r->spawn = ports->spawn;
 	r->stats = stats;
 	r->children = calloc(1, children_size(options->children));
 	r->captures = calloc(1, capture_pool_size());
-	if (r->children == NULL || r->captures == NULL) {
-		free(r->captures);
-		free(r->children);
-		free(r);
-		return -ENOMEM;
+	if (r->children == NULL || r->captures == NULL)
+		error = -ENOMEM;
+	if (error == 0 && r->spawn == NULL) {
+		r->spawn = &spawn_real;
+		error = launcher_new(&r->launcher);
+		r->ports.spawn_ctx = r->launcher;
+	}
+	if (error < 0) {
+		run_free(r);
+		return error;
 	}
 	(void)children_init(r->children, options->children, options->seed);
 	(void)capture_pool_init(r->captures, options->capture_bytes);
@@ -110,8 +118,9 @@ run_free(struct run *r)
 {
 	if (r == NULL)
 		return;
-	while (children_count(r->children) > 0)
+	while (r->children != NULL && children_count(r->children) > 0)
 		release(r, children_at(r->children, 0));
+	launcher_free(r->launcher);
 	free(r->captures);
 	free(r->children);
 	free(r);

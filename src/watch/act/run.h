@@ -27,7 +27,7 @@ struct run_options {
 
 struct run;
 
-/* 0 or -ENOMEM. */
+/* 0, -ENOMEM or the error of launcher_new(). */
 int run_new(const struct run_options *options, const struct act_ports *ports,
     struct stats *stats, struct run **ret);
 

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
-#include <spawn.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -13,6 +12,7 @@
 
 #include "base/fd.h"
 #include "base/util.h"
+#include "watch/act/launch.h"
 
 /* Where execvp(3) looks when there is no PATH, in our order. */
 static const char default_path[] = "/usr/bin:/bin";
@@ -129,89 +129,6 @@ open_pipe(int *ret_read, int *ret_write)
 	return 0;
 }
 
-#ifdef VARTA_HAVE_ADDCLOSEFROM
-static int
-close_from_3(posix_spawn_file_actions_t *actions)
-{
-	return posix_spawn_file_actions_addclosefrom_np(actions, 3);
-}
-#else
-/* All of ours are close-on-exec. */
-static int
-close_from_3(posix_spawn_file_actions_t *actions)
-{
-	(void)actions;
-	return 0;
-}
-#endif
-
-/* The functions of posix_spawn(3) return the error itself. */
-static int
-set_actions(posix_spawn_file_actions_t *actions, const int write_ends[2])
-{
-	int r;
-
-	r = posix_spawn_file_actions_addopen(
-	    actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-	if (r == 0)
-		r = posix_spawn_file_actions_adddup2(
-		    actions, write_ends[0], STDOUT_FILENO);
-	if (r == 0)
-		r = posix_spawn_file_actions_adddup2(
-		    actions, write_ends[1], STDERR_FILENO);
-	if (r == 0)
-		r = close_from_3(actions);
-	return -r;
-}
-
-static int
-set_attributes(posix_spawnattr_t *attr)
-{
-	sigset_t none, all;
-	int r;
-
-	(void)sigemptyset(&none);
-	(void)sigfillset(&all);
-	(void)sigdelset(&all, SIGKILL);
-	(void)sigdelset(&all, SIGSTOP);
-	r = posix_spawnattr_setflags(attr, POSIX_SPAWN_SETPGROUP |
-					       POSIX_SPAWN_SETSIGDEF |
-					       POSIX_SPAWN_SETSIGMASK);
-	if (r == 0)
-		r = posix_spawnattr_setpgroup(attr, 0);
-	if (r == 0)
-		r = posix_spawnattr_setsigdefault(attr, &all);
-	if (r == 0)
-		r = posix_spawnattr_setsigmask(attr, &none);
-	return -r;
-}
-
-static int
-run(const char *program, char *const argv[], char *const envp[],
-    const int write_ends[2], pid_t *ret_pid)
-{
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attr;
-	int r;
-
-	r = -posix_spawn_file_actions_init(&actions);
-	if (r < 0)
-		return r;
-	r = -posix_spawnattr_init(&attr);
-	if (r < 0)
-		goto destroy_actions;
-	r = set_actions(&actions, write_ends);
-	if (r == 0)
-		r = set_attributes(&attr);
-	if (r == 0)
-		r = -posix_spawn(ret_pid, program, &actions, &attr, argv, envp);
-	(void)posix_spawnattr_destroy(&attr);
-
-destroy_actions:
-	(void)posix_spawn_file_actions_destroy(&actions);
-	return r;
-}
-
 /* The child is ours and not reaped, so its number cannot be another's yet. */
 static int
 open_pidfd(pid_t pid)
@@ -234,14 +151,13 @@ start(void *ctx, char *const argv[], char *const envp[], struct spawned *ret)
 	pid_t pid;
 	int r;
 
-	(void)ctx;
 	r = find_program(argv[0], path_of(envp), program);
 	if (r == 0)
 		r = open_pipe(&read_ends[0], &write_ends[0]);
 	if (r == 0)
 		r = open_pipe(&read_ends[1], &write_ends[1]);
 	if (r == 0)
-		r = run(program, argv, envp, write_ends, &pid);
+		r = launcher_run(ctx, program, argv, envp, write_ends, &pid);
 	fd_close(&write_ends[0]);
 	fd_close(&write_ends[1]);
 	if (r < 0) {

@@ -3,9 +3,8 @@
  *
  * A child gets its own process group, default signals and an empty mask, stdin
  * from /dev/null, its output in pipes of ours, descriptors from 3 up closed.
- * posix_spawn(3), never fork(2). Nothing is allocated here; posix_spawn(3) and
- * its file actions may do so inside the C library, and its failure to is an
- * error of start().
+ * Never fork(2). Nothing is allocated here, on Linux; elsewhere posix_spawn(3)
+ * may do so inside the C library, and its failure to is an error of start().
  */
 #ifndef WATCH_ACT_SPAWN_H
 #define WATCH_ACT_SPAWN_H
@@ -36,7 +35,7 @@ struct spawn_ops {
 	int (*reap)(void *ctx, pid_t pid, struct exit_info *ret);
 };
 
-/* Real processes; ctx is not used. */
+/* Real processes; ctx is a struct launcher for start(), else not used. */
 extern const struct spawn_ops spawn_real;
 
 #endif
