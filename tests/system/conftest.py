@@ -9,6 +9,8 @@ import sys
 import pytest
 
 import support
+from commands import Reporter
+from lanes import LaneAgent, Memory, hand_over
 from sealing import Sealed
 
 LIMIT_S = 60
@@ -64,12 +66,15 @@ def receiver(folder):
 
 
 @pytest.fixture
-def hanging_disk():
+def hanging_disk(folder):
     """The environment of an observer whose every sync takes two seconds."""
     module = support.BUILD / "bench" / "slowdisk.so"
     if not module.exists():
         pytest.skip("needs bench/slowdisk.so")
-    return {"LD_PRELOAD": str(module)}
+    # What is loaded before a program can have no space in its path.
+    link = folder / module.name
+    link.symlink_to(module)
+    return {"LD_PRELOAD": str(link)}
 
 
 @pytest.fixture
@@ -110,3 +115,48 @@ def sealed(folder, observer):
     made = Sealed(folder, observer)
     yield made
     made.close()
+
+
+@pytest.fixture
+def lane_agent():
+    """lane_agent(watch) starts an agent with lanes."""
+    with contextlib.ExitStack() as stack:
+
+        def start(watch, **settings):
+            return stack.enter_context(
+                LaneAgent(watch.socket_path, **settings)
+            )
+
+        yield start
+
+
+@pytest.fixture
+def reporter(folder):
+    """A recovery command that writes down what it was told."""
+    return Reporter(folder)
+
+
+@pytest.fixture
+def memory():
+    """memory(**head) makes one, freed at the end."""
+    with contextlib.ExitStack() as stack:
+
+        def make(*args, **settings):
+            made = Memory(*args, **settings)
+            stack.callback(made.free)
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def attach():
+    """attach(watch, memory): the test itself is an agent with lanes."""
+    with contextlib.ExitStack() as stack:
+
+        def hand(watch, memory):
+            return stack.enter_context(
+                hand_over(watch.socket_path, [memory.fd])
+            )
+
+        yield hand

@@ -337,3 +337,21 @@ if __name__ == "__main__":
     # The second life of an agent, see AgentProcess.exec_self().
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     _LanesProcess(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])).run()
+
+# What the metrics say of each.
+OF_LANES = [
+    "varta_lane_beats_total",
+    "varta_lane_stalls_total",
+    "varta_lane_status",
+    "varta_lane_busy",
+    "varta_lane_last_beat_timestamp_seconds",
+]
+
+
+def one_threshold_passes(watch):
+    """Whatever was to happen within 200 ms has happened: another lane, opened
+    now, has stalled."""
+    with LaneAgent(watch.socket_path) as clock:
+        clock.open("clock", threshold_ms=200)
+        clock.beat_lanes("clock")
+        wait_lane(watch, "clock", "stall", pid=clock.pid)

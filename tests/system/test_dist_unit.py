@@ -25,7 +25,8 @@ from watching import (
 @needs("systemd-analyze")
 def test_the_service_manager_has_nothing_to_say_about_the_unit(folder):
     # The program is looked for where the unit has it.
-    there = UNIT.read_text().replace("/usr/bin/", f"{support.WATCH.parent}/")
+    (folder / "bin").symlink_to(support.WATCH.parent)
+    there = UNIT.read_text().replace("/usr/bin/", f"{folder}/bin/")
     (folder / UNIT.name).write_text(there)
     done = run("systemd-analyze", "verify", "--man=no", folder / UNIT.name)
     assert done == ""

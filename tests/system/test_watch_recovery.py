@@ -8,13 +8,8 @@ import signal
 import pytest
 
 import support
-from commands import Reporter, stall
+from commands import stall
 from watching import HOUR_MS, METRICS, run_watch
-
-
-@pytest.fixture
-def reporter(folder):
-    return Reporter(folder)
 
 
 # ---- what it is given -----------------------------------------------------

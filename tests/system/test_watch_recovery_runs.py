@@ -9,7 +9,6 @@ import pytest
 import support
 from commands import (
     Family,
-    Reporter,
     have_ended,
     outcomes,
     stall,
@@ -18,11 +17,6 @@ from commands import (
 )
 from support import process_state, wait_for
 from watching import HOUR_MS, METRICS, held, tells_exits
-
-
-@pytest.fixture
-def reporter(folder):
-    return Reporter(folder)
 
 
 @pytest.fixture

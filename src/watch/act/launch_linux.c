@@ -182,7 +182,8 @@ give_birth(struct birth *b, pid_t *ret_pid)
 		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 			;
 	}
-	*ret_pid = pid;
+	if (r == 0)
+		*ret_pid = pid;
 	return r;
 }
 
