@@ -86,6 +86,15 @@ lanes_take(struct lanes *l, uint64_t now_ns)
 
 /* ---- looking ---- */
 
+/* False where its memory cannot be read, or says that it was closed. */
+static bool
+read_lane(
+    const struct lanes *l, const struct lane_id *id, struct lane_reading *ret)
+{
+	return l->source.read(l->source.ctx, id->owner, id->index, ret) &&
+	       ret->generation == id->generation;
+}
+
 static void
 stall(struct lanes *l, uint32_t slot, enum stall_reason why, uint64_t due_ns,
     uint64_t now_ns)
@@ -260,9 +269,7 @@ look(struct lanes *l, uint32_t slot, const struct pause *pause, uint64_t now_ns)
 		return;
 	}
 	/* A record is written to only when its lane is closed or opened. */
-	if (!l->source.read(
-		l->source.ctx, view.id.owner, view.id.index, &reading) ||
-	    reading.generation != view.id.generation) {
+	if (!read_lane(l, &view.id, &reading)) {
 		berth_lane_leaves(l, slot, now_ns);
 		berth_ask_search(l, view.id.owner);
 		return;
@@ -359,9 +366,7 @@ peek(struct lanes *l, uint64_t until_ns)
 		for (size_t i = 0; i < n; i++) {
 			(void)lanetable_view(l->table, due[i], &view);
 			if (is_only_busy(l, &view) &&
-			    l->source.read(l->source.ctx, view.id.owner,
-				view.id.index, &reading) &&
-			    reading.generation == view.id.generation)
+			    read_lane(l, &view.id, &reading))
 				(void)note(l, due[i], &reading);
 		}
 	} while (n == DUE_BATCH);
@@ -405,9 +410,7 @@ set_terms(struct lanes *l, uint32_t slot, const struct lane_view *view,
 	struct lane_reading reading;
 
 	if (l->berths[view->id.owner].phase != BERTH_ENDED &&
-	    l->source.read(
-		l->source.ctx, view->id.owner, view->id.index, &reading) &&
-	    reading.generation == view->id.generation) {
+	    read_lane(l, &view->id, &reading)) {
 		terms = berth_terms(l, view->id.owner, &reading);
 		if (terms.name[0] == '\0' ||
 		    berth_name_is_taken(l, view->id.owner, slot, terms.name))
@@ -468,9 +471,7 @@ lanes_row(struct lanes *l, uint32_t slot, uint64_t now_ns, struct lane_row *ret)
 		.is_idle = view.state == LANETABLE_IDLE,
 		.name = view.terms->name,
 	};
-	if (l->source.read(
-		l->source.ctx, view.id.owner, view.id.index, &reading) &&
-	    reading.generation == view.id.generation) {
+	if (read_lane(l, &view.id, &reading)) {
 		ret->beats = reading.beats;
 		ret->is_idle = reading.mark == 0;
 		if (reading.mark != 0)

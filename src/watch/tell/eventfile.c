@@ -206,16 +206,16 @@ tell_failed_syncs(struct eventfile *f, uint64_t now_ns)
 	complain(f, "sync", words_error(error), now_ns);
 }
 
-/* Done with the file in use; its last rows are still to be synced. */
+/* Done with a file that was in use; its last rows are still to be synced. */
 static void
-let_go(struct eventfile *f)
+let_go(struct eventfile *f, int *fd)
 {
-	if (f->syncer == NULL || f->fd < 0) {
-		fd_close(&f->fd);
+	if (f->syncer == NULL || *fd < 0) {
+		fd_close(fd);
 		return;
 	}
-	syncer_hand_over(f->syncer, f->fd);
-	f->fd = -1;
+	syncer_hand_over(f->syncer, *fd);
+	*fd = -1;
 	f->n_unsynced = 0;
 }
 
@@ -240,7 +240,7 @@ rotate_if_due(struct eventfile *f, uint64_t now_ns)
 		complain(f, "rotate", words_error(r), now_ns);
 		return;
 	}
-	let_go(f);
+	let_go(f, &f->fd);
 	(void)reopen(f, now_ns);
 }
 
@@ -312,13 +312,8 @@ eventfile_follow(struct eventfile *f, uint64_t now_ns)
 	    (f->syncer != NULL && !syncer_has_room(f->syncer, 2)))
 		return;
 	moved_fd = f->fd;
-	if (!reopen(f, now_ns))
-		return;
-	if (f->syncer != NULL)
-		syncer_hand_over(f->syncer, moved_fd);
-	else
-		fd_close(&moved_fd);
-	f->n_unsynced = 0;
+	if (reopen(f, now_ns))
+		let_go(f, &moved_fd);
 }
 
 /* Rows that begin in the buffer; the first one may have begun in the file. */
@@ -341,7 +336,7 @@ eventfile_end(struct eventfile *f, uint64_t now_ns)
 	eventfile_flush(f, now_ns);
 	f->ended = true;
 	f->stats->export_rows_lost += count_rows(f);
-	let_go(f);
+	let_go(f, &f->fd);
 }
 
 void
