@@ -11,15 +11,14 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "base/log.h"
 #include "base/prng.h"
-#include "base/text.h"
 #include "base/util.h"
+#include "support/seed.h"
 #include "unit/act_world.h"
 
 enum { ROUNDS = 60, STEPS = 800, AGENTS = 12 };
@@ -171,16 +170,10 @@ one_round(void)
 static void
 each_child_is_reported_once_and_nothing_is_left(void **state)
 {
-	const char *given = getenv("VARTA_SEED");
-	uint64_t seed;
 	int i;
 
 	(void)state;
-	assert_int_equal(prng_entropy(&seed, sizeof(seed)), 0);
-	if (given != NULL)
-		assert_int_equal(text_to_u64(given, UINT64_MAX, &seed), 0);
-	print_message("# VARTA_SEED=%llu\n", (unsigned long long)seed);
-	prng_seed(&rng, seed);
+	prng_seed(&rng, seed_choose());
 	log_init("prop_act", LOG_PLAIN, LOG_ERROR);
 	for (i = 0; i < ROUNDS; i++)
 		one_round();

@@ -5,13 +5,12 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdlib.h>
 
 #include <cmocka.h>
 
 #include "base/prng.h"
-#include "base/text.h"
 #include "base/util.h"
+#include "support/seed.h"
 #include "watch/intake/admit.h"
 
 enum { ROUNDS = 300, STEPS = 1000 };
@@ -44,14 +43,7 @@ model_take(struct model *m, uint64_t now_ns)
 static void
 seed(struct prng *p)
 {
-	const char *given = getenv("VARTA_SEED");
-	uint64_t s;
-
-	assert_int_equal(prng_entropy(&s, sizeof(s)), 0);
-	if (given != NULL)
-		assert_int_equal(text_to_u64(given, UINT64_MAX, &s), 0);
-	print_message("# VARTA_SEED=%llu\n", (unsigned long long)s);
-	prng_seed(p, s);
+	prng_seed(p, seed_choose());
 }
 
 /* Small and huge numbers alike. */

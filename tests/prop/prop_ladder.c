@@ -15,7 +15,7 @@
 #include <cmocka.h>
 
 #include "base/prng.h"
-#include "base/text.h"
+#include "support/seed.h"
 
 enum { ROUNDS = 60, STEPS = 4000, ENTRIES_MAX = 24, IDS = 40 };
 
@@ -119,17 +119,11 @@ one_round(struct prng *rng)
 static void
 steps_and_counts_are_those_of_a_plain_list(void **state)
 {
-	const char *given = getenv("VARTA_SEED");
-	uint64_t seed;
 	struct prng rng;
 	int i;
 
 	(void)state;
-	assert_int_equal(prng_entropy(&seed, sizeof(seed)), 0);
-	if (given != NULL)
-		assert_int_equal(text_to_u64(given, UINT64_MAX, &seed), 0);
-	print_message("# VARTA_SEED=%llu\n", (unsigned long long)seed);
-	prng_seed(&rng, seed);
+	prng_seed(&rng, seed_choose());
 	for (i = 0; i < ROUNDS; i++)
 		one_round(&rng);
 }

@@ -7,14 +7,13 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "base/prng.h"
-#include "base/text.h"
 #include "base/util.h"
+#include "support/seed.h"
 #include "watch/track/lanetable.h"
 
 enum { LANES = 60, OWNERS = 7, OPERATIONS = 300000 };
@@ -38,15 +37,8 @@ static struct prng prng;
 static int
 seed(void **state)
 {
-	const char *given = getenv("VARTA_SEED");
-	uint64_t s;
-
 	(void)state;
-	assert_int_equal(prng_entropy(&s, sizeof(s)), 0);
-	if (given != NULL)
-		assert_int_equal(text_to_u64(given, UINT64_MAX, &s), 0);
-	print_message("# VARTA_SEED=%llu\n", (unsigned long long)s);
-	prng_seed(&prng, s);
+	prng_seed(&prng, seed_choose());
 	return 0;
 }
 

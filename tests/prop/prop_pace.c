@@ -7,14 +7,13 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdlib.h>
 
 #include <cmocka.h>
 
 #include "base/prng.h"
-#include "base/text.h"
 #include "base/util.h"
 #include "support/paceload.h"
+#include "support/seed.h"
 
 /* Independent arrivals at a rate. */
 struct chance {
@@ -36,15 +35,8 @@ static struct chance chance;
 static int
 seed(void **state)
 {
-	const char *given = getenv("VARTA_SEED");
-	uint64_t s;
-
 	(void)state;
-	assert_int_equal(prng_entropy(&s, sizeof(s)), 0);
-	if (given != NULL)
-		assert_int_equal(text_to_u64(given, UINT64_MAX, &s), 0);
-	print_message("# VARTA_SEED=%llu\n", (unsigned long long)s);
-	prng_seed(&chance.prng, s);
+	prng_seed(&chance.prng, seed_choose());
 	return 0;
 }
 

@@ -20,8 +20,8 @@
 #include <cmocka.h>
 
 #include "base/prng.h"
-#include "base/text.h"
 #include "support/replaybox.h"
+#include "support/seed.h"
 
 enum {
 	ROUNDS = 40,
@@ -186,14 +186,9 @@ step(struct world *w)
 static void
 nothing_is_ever_taken_twice_and_what_is_in_order_is_taken(void **state)
 {
-	const char *given = getenv("VARTA_SEED");
-	uint64_t seed;
+	uint64_t seed = seed_choose();
 
 	(void)state;
-	assert_int_equal(prng_entropy(&seed, sizeof(seed)), 0);
-	if (given != NULL)
-		assert_int_equal(text_to_u64(given, UINT64_MAX, &seed), 0);
-	print_message("# VARTA_SEED=%llu\n", (unsigned long long)seed);
 	for (unsigned round = 0; round < ROUNDS; round++) {
 		struct world w = { .next_prefix = 1 };
 

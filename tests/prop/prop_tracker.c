@@ -9,15 +9,14 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "base/prng.h"
-#include "base/text.h"
 #include "base/util.h"
 #include "support/herd.h"
+#include "support/seed.h"
 
 static const uint64_t SLOT_NS = NS_PER_MS;
 
@@ -46,15 +45,8 @@ static struct prng prng;
 static int
 seed(void **state)
 {
-	const char *given = getenv("VARTA_SEED");
-	uint64_t s;
-
 	(void)state;
-	assert_int_equal(prng_entropy(&s, sizeof(s)), 0);
-	if (given != NULL)
-		assert_int_equal(text_to_u64(given, UINT64_MAX, &s), 0);
-	print_message("# VARTA_SEED=%llu\n", (unsigned long long)s);
-	prng_seed(&prng, s);
+	prng_seed(&prng, seed_choose());
 	return 0;
 }
 

@@ -64,4 +64,8 @@ fault_hits(struct fault *f)
 		return __real_##name args;                                     \
 	}
 
+/* The same for a function that returns its error. */
+#define FAULT_ERROR(name, params, args)                                        \
+	FAULT(int, fault_##name.error, name, params, args)
+
 #endif

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "support/agent_fixture.h"
+#include "support/fault_fcntl.h"
 
 FAULT(ssize_t, -1, send, (int fd, const void *p, size_t n, int flags),
     (fd, p, n, flags))
@@ -23,24 +24,6 @@ FAULT(void *, MAP_FAILED, mmap64,
     (at, n, prot, flags, fd, from))
 FAULT(int, -1, madvise, (void *at, size_t n, int advice), (at, n, advice))
 
-static struct fault fault_fcntl64;
-int __real_fcntl64(int fd, int what, ...);
-int __wrap_fcntl64(int fd, int what, ...);
-
-int
-__wrap_fcntl64(int fd, int what, ...)
-{
-	va_list args;
-	int flags;
-
-	if (fault_hits(&fault_fcntl64))
-		return -1;
-	va_start(args, what);
-	flags = va_arg(args, int);
-	va_end(args);
-	return __real_fcntl64(fd, what, flags);
-}
-
 static unsigned
 allocations(void)
 {
@@ -52,7 +35,7 @@ static unsigned
 calls_of_all_but_send(void)
 {
 	return fault_socket.calls + fault_connect.calls + fault_close.calls +
-	       fault_getpid.calls + fault_fcntl64.calls + fault_mmap64.calls +
+	       fault_getpid.calls + fault_fcntl.calls + fault_mmap64.calls +
 	       fault_madvise.calls;
 }
 

@@ -7,30 +7,13 @@
 #include <stdlib.h>
 
 #include "support/agent_fixture.h"
+#include "support/fault_fcntl.h"
 
 FAULT(int, -1, socket, (int family, int type, int protocol),
     (family, type, protocol))
 FAULT(int, -1, connect, (int fd, const struct sockaddr *to, socklen_t n),
     (fd, to, n))
 FAULT(void *, NULL, calloc, (size_t n, size_t size), (n, size))
-
-static struct fault fault_fcntl64;
-int __real_fcntl64(int fd, int what, ...);
-int __wrap_fcntl64(int fd, int what, ...);
-
-int
-__wrap_fcntl64(int fd, int what, ...)
-{
-	va_list args;
-	int flags;
-
-	if (fault_hits(&fault_fcntl64))
-		return -1;
-	va_start(args, what);
-	flags = va_arg(args, int);
-	va_end(args);
-	return __real_fcntl64(fd, what, flags);
-}
 
 /* Addresses. */
 
@@ -224,7 +207,7 @@ standard_descriptors_never_become_the_socket(void **state)
 	varta_close(f->agent);
 	f->agent = NULL;
 
-	fault_nth(&fault_fcntl64, 1, EMFILE);
+	fault_nth(&fault_fcntl, 1, EMFILE);
 	assert_int_equal(varta_open(f->path, &f->agent), -EMFILE);
 	assert_int_equal(fcntl(STDIN_FILENO, F_GETFD), -1);
 	assert_int_equal(dup2(saved, STDIN_FILENO), STDIN_FILENO);

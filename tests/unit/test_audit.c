@@ -28,22 +28,10 @@ FAULT(void *, NULL, calloc, (size_t n, size_t size), (n, size))
 FAULT(int, -1, pipe, (int fds[2]), (fds))
 FAULT(int, -1, sodium_init, (void), ())
 
-/* pthread_create() returns its error. */
-static struct fault fault_pthread_create;
-
-int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr,
-    void *(*run)(void *), void *ctx);
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr,
-    void *(*run)(void *), void *ctx);
-
-int
-__wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr,
-    void *(*run)(void *), void *ctx)
-{
-	if (fault_hits(&fault_pthread_create))
-		return errno;
-	return __real_pthread_create(thread, attr, run, ctx);
-}
+FAULT_ERROR(pthread_create,
+    (pthread_t * thread, const pthread_attr_t *attr, void *(*run)(void *),
+	void *ctx),
+    (thread, attr, run, ctx))
 
 /* A disk that can be held, and one that can fail. */
 static pthread_mutex_t disk = PTHREAD_MUTEX_INITIALIZER;

@@ -20,43 +20,13 @@
 #include "base/util.h"
 #include "support/disk.h"
 #include "support/fault.h"
+#include "support/logged.h"
 #include "support/tmpdir.h"
 
-/* pthread_create() returns its error. */
-static struct fault fault_pthread_create;
-
-int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr,
-    void *(*run)(void *), void *ctx);
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr,
-    void *(*run)(void *), void *ctx);
-
-int
-__wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr,
-    void *(*run)(void *), void *ctx)
-{
-	if (fault_hits(&fault_pthread_create))
-		return errno;
-	return __real_pthread_create(thread, attr, run, ctx);
-}
-
-/* What was logged; by the caller alone. */
-static char logged[4096];
-static size_t n_logged;
-
-ssize_t __real_write(int fd, const void *bytes, size_t n);
-ssize_t __wrap_write(int fd, const void *bytes, size_t n);
-
-ssize_t
-__wrap_write(int fd, const void *bytes, size_t n)
-{
-	if (fd != STDERR_FILENO)
-		return __real_write(fd, bytes, n);
-	assert_true(n_logged + n < sizeof(logged));
-	memcpy(logged + n_logged, bytes, n);
-	n_logged += n;
-	logged[n_logged] = '\0';
-	return (ssize_t)n;
-}
+FAULT_ERROR(pthread_create,
+    (pthread_t * thread, const pthread_attr_t *attr, void *(*run)(void *),
+	void *ctx),
+    (thread, attr, run, ctx))
 
 static struct stats stats;
 static struct eventfile *file;

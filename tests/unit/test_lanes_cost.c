@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
+#include "support/fault_fcntl.h"
 #include "support/lanes_fixture.h"
 
 FAULT(int, -1, socket, (int family, int type, int protocol),
@@ -33,24 +34,6 @@ FAULT(void *, MAP_FAILED, mmap64,
     (void *at, size_t n, int prot, int flags, int fd, off_t from),
     (at, n, prot, flags, fd, from))
 
-static struct fault fault_fcntl64;
-int __real_fcntl64(int fd, int what, ...);
-int __wrap_fcntl64(int fd, int what, ...);
-
-int
-__wrap_fcntl64(int fd, int what, ...)
-{
-	va_list args;
-	int flags;
-
-	if (fault_hits(&fault_fcntl64))
-		return -1;
-	va_start(args, what);
-	flags = va_arg(args, int);
-	va_end(args);
-	return __real_fcntl64(fd, what, flags);
-}
-
 static unsigned
 allocations(void)
 {
@@ -64,8 +47,7 @@ system_calls(void)
 	return fault_socket.calls + fault_connect.calls + fault_send.calls +
 	       fault_sendmsg.calls + fault_close.calls + fault_getpid.calls +
 	       fault_memfd_create.calls + fault_ftruncate64.calls +
-	       fault_fallocate64.calls + fault_mmap64.calls +
-	       fault_fcntl64.calls;
+	       fault_fallocate64.calls + fault_mmap64.calls + fault_fcntl.calls;
 }
 
 /* Beats. */
@@ -219,7 +201,7 @@ opening_fails_as_its_calls_fail(void **state)
 	check_open_fails(f, &fault_memfd_create, 1, EMFILE, -EMFILE);
 	check_open_fails(f, &fault_memfd_create, 1, ENOSYS, -ENOSYS);
 	check_open_fails(f, &fault_ftruncate64, 1, EINVAL, -EINVAL);
-	check_open_fails(f, &fault_fcntl64, 1, EPERM, -EPERM);
+	check_open_fails(f, &fault_fcntl, 1, EPERM, -EPERM);
 	check_open_fails(f, &fault_fallocate64, 1, ENOSPC, -ENOMEM);
 	check_open_fails(f, &fault_fallocate64, 1, EINTR, -EINTR);
 	check_open_fails(f, &fault_mmap64, 1, ENOMEM, -ENOMEM);
@@ -373,7 +355,7 @@ the_memory_is_never_a_standard_descriptor(void **state)
 
 	watch_and_open(f);
 	(void)close(STDIN_FILENO);
-	fault_nth(&fault_fcntl64, 1, EMFILE);
+	fault_nth(&fault_fcntl, 1, EMFILE);
 	assert_int_equal(varta_lane_open(f->agent, "a", 1000, &lane), -EMFILE);
 	assert_int_equal(fcntl(STDIN_FILENO, F_GETFD), -1);
 	assert_int_equal(dup2(saved, STDIN_FILENO), STDIN_FILENO);

@@ -15,33 +15,29 @@
 #include "base/util.h"
 #include "support/fault.h"
 
-/* Those that return their error. */
-#define FAULT_SPAWN(name, params, args)                                        \
-	FAULT(int, fault_##name.error, name, params, args)
-
-FAULT_SPAWN(posix_spawn_file_actions_init,
+FAULT_ERROR(posix_spawn_file_actions_init,
     (posix_spawn_file_actions_t * actions), (actions))
-FAULT_SPAWN(posix_spawn_file_actions_addopen,
+FAULT_ERROR(posix_spawn_file_actions_addopen,
     (posix_spawn_file_actions_t *restrict actions, int fd,
 	const char *restrict path, int flags, mode_t mode),
     (actions, fd, path, flags, mode))
-FAULT_SPAWN(posix_spawn_file_actions_adddup2,
+FAULT_ERROR(posix_spawn_file_actions_adddup2,
     (posix_spawn_file_actions_t * actions, int from, int to),
     (actions, from, to))
-FAULT_SPAWN(posix_spawn_file_actions_addclosefrom_np,
+FAULT_ERROR(posix_spawn_file_actions_addclosefrom_np,
     (posix_spawn_file_actions_t * actions, int from), (actions, from))
-FAULT_SPAWN(posix_spawnattr_init, (posix_spawnattr_t * attr), (attr))
-FAULT_SPAWN(posix_spawnattr_setflags, (posix_spawnattr_t * attr, short flags),
+FAULT_ERROR(posix_spawnattr_init, (posix_spawnattr_t * attr), (attr))
+FAULT_ERROR(posix_spawnattr_setflags, (posix_spawnattr_t * attr, short flags),
     (attr, flags))
-FAULT_SPAWN(posix_spawnattr_setpgroup, (posix_spawnattr_t * attr, pid_t group),
+FAULT_ERROR(posix_spawnattr_setpgroup, (posix_spawnattr_t * attr, pid_t group),
     (attr, group))
-FAULT_SPAWN(posix_spawnattr_setsigmask,
+FAULT_ERROR(posix_spawnattr_setsigmask,
     (posix_spawnattr_t *restrict attr, const sigset_t *restrict mask),
     (attr, mask))
-FAULT_SPAWN(posix_spawnattr_setsigdefault,
+FAULT_ERROR(posix_spawnattr_setsigdefault,
     (posix_spawnattr_t *restrict attr, const sigset_t *restrict set),
     (attr, set))
-FAULT_SPAWN(posix_spawn,
+FAULT_ERROR(posix_spawn,
     (pid_t *restrict pid, const char *restrict path,
 	const posix_spawn_file_actions_t *actions,
 	const posix_spawnattr_t *restrict attr, char *const argv[],

@@ -17,6 +17,7 @@
 #include "base/fd.h"
 #include "base/util.h"
 #include "support/fault.h"
+#include "support/fault_fcntl.h"
 #include "watch/act/launch.h"
 
 enum { PATIENCE_MS = 20000 };
@@ -37,29 +38,12 @@ static struct launcher *launcher;
 
 /* These take any number of arguments. */
 static struct fault fault_clone;
-static struct fault fault_fcntl;
 static struct fault fault_syscall;
 
 int __real_clone(int (*fn)(void *), void *stack, int flags, void *arg, ...);
 int __wrap_clone(int (*fn)(void *), void *stack, int flags, void *arg, ...);
-int __real_fcntl64(int fd, int what, ...);
-int __wrap_fcntl64(int fd, int what, ...);
 long __real_syscall(long number, ...);
 long __wrap_syscall(long number, ...);
-
-int
-__wrap_fcntl64(int fd, int what, ...)
-{
-	va_list args;
-	int value;
-
-	if (fault_hits(&fault_fcntl))
-		return -1;
-	va_start(args, what);
-	value = va_arg(args, int);
-	va_end(args);
-	return __real_fcntl64(fd, what, value);
-}
 
 long
 __wrap_syscall(long number, ...)

@@ -15,21 +15,10 @@
 
 FAULT(void *, NULL, calloc, (size_t n, size_t size), (n, size))
 
-static struct fault fault_pthread_create;
-
-int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr,
-    void *(*run)(void *), void *ctx);
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr,
-    void *(*run)(void *), void *ctx);
-
-int
-__wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr,
-    void *(*run)(void *), void *ctx)
-{
-	if (fault_hits(&fault_pthread_create))
-		return errno;
-	return __real_pthread_create(thread, attr, run, ctx);
-}
+FAULT_ERROR(pthread_create,
+    (pthread_t * thread, const pthread_attr_t *attr, void *(*run)(void *),
+	void *ctx),
+    (thread, attr, run, ctx))
 
 static struct syncer *syncer;
 

@@ -14,28 +14,10 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "support/fault.h"
+#include "support/logged.h"
 #include "support/tmpdir.h"
 
 FAULT(void *, NULL, calloc, (size_t n, size_t size), (n, size))
-
-/* What was logged. */
-static char logged[4096];
-static size_t n_logged;
-
-ssize_t __real_write(int fd, const void *bytes, size_t n);
-ssize_t __wrap_write(int fd, const void *bytes, size_t n);
-
-ssize_t
-__wrap_write(int fd, const void *bytes, size_t n)
-{
-	if (fd != STDERR_FILENO)
-		return __real_write(fd, bytes, n);
-	assert_true(n_logged + n < sizeof(logged));
-	memcpy(logged + n_logged, bytes, n);
-	n_logged += n;
-	logged[n_logged] = '\0';
-	return (ssize_t)n;
-}
 
 static struct stats stats;
 static struct tell_fault fault;
