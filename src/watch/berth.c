@@ -253,10 +253,9 @@ berth_terms(
 		: u64_max(reading->threshold_ms, LANES_THRESHOLD_MS_MIN);
 	struct lane_terms terms = {
 		.threshold_ns = u64_mul_sat(threshold_ms, NS_PER_MS),
+		.rule = rules_number_of(l->options.rules, rule),
 	};
 
-	if (rule != NULL)
-		terms.rule = (uint16_t)(rule - l->options.rules->list + 1);
 	(void)snprintf(terms.name, sizeof(terms.name), "%s",
 	    rule != NULL ? rule->name : reading->name);
 	return terms;

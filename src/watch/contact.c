@@ -117,7 +117,7 @@ contact_look_up(
 	    rule != NULL ? rule->name : comm);
 	if (rule == NULL)
 		return;
-	ret->rule = (uint16_t)(rule - l->options.rules->list + 1);
+	ret->rule = rules_number_of(l->options.rules, rule);
 	ret->terms.grace_ns = u64_mul_sat(rule->grace_ms, NS_PER_MS);
 	if (rule->threshold_ms != 0)
 		ret->terms.threshold_ns =

@@ -447,10 +447,9 @@ lanes_rule(const struct lanes *l, uint32_t slot, uint64_t token)
 {
 	struct lane_view view;
 
-	if (!lanetable_view(l->table, slot, &view) || view.token != token ||
-	    view.terms->rule == 0)
+	if (!lanetable_view(l->table, slot, &view) || view.token != token)
 		return NULL;
-	return &l->options.rules->list[view.terms->rule - 1];
+	return rules_at(l->options.rules, view.terms->rule);
 }
 
 bool

@@ -313,9 +313,7 @@ lives_set_rules(struct lives *l, const struct rules *rules,
 const struct rule *
 lives_rule(const struct lives *l, uint32_t slot)
 {
-	uint16_t rule = l->life[slot].rule;
-
-	return rule > 0 ? &l->options.rules->list[rule - 1] : NULL;
+	return rules_at(l->options.rules, l->life[slot].rule);
 }
 
 bool

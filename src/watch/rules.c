@@ -44,12 +44,24 @@ rules_match(const struct rules *rules, const struct rule_facts *facts)
 }
 
 uint16_t
+rules_number_of(const struct rules *rules, const struct rule *rule)
+{
+	return rule != NULL ? (uint16_t)(rule - rules->list + 1) : 0;
+}
+
+const struct rule *
+rules_at(const struct rules *rules, uint16_t number)
+{
+	return number > 0 ? &rules->list[number - 1] : NULL;
+}
+
+uint16_t
 rules_number(const struct rules *rules, const char *name, bool is_for_lanes)
 {
 	for (size_t i = 0; i < rules->n; i++)
 		if ((rules->list[i].lane != NULL) == is_for_lanes &&
 		    rules->list[i].name != NULL &&
 		    strcmp(rules->list[i].name, name) == 0)
-			return (uint16_t)(i + 1);
+			return rules_number_of(rules, &rules->list[i]);
 	return 0;
 }

@@ -54,8 +54,12 @@ struct rule_facts {
 const struct rule *rules_match(
     const struct rules *rules, const struct rule_facts *facts);
 
-/* The number, from 1, of the rule of this name, for lanes or for processes; 0
- * none. What a rule was is looked for by it when there are others. */
+/* Rules are kept by their numbers, from 1; 0 is none, as NULL is. */
+uint16_t rules_number_of(const struct rules *rules, const struct rule *rule);
+const struct rule *rules_at(const struct rules *rules, uint16_t number);
+
+/* The number of the rule of this name, for lanes or for processes; 0 none. What
+ * a rule was is looked for by it when there are others. */
 uint16_t rules_number(
     const struct rules *rules, const char *name, bool is_for_lanes);
 
